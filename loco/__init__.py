@@ -1,0 +1,1 @@
+"""Long-context retrieval evaluation on LoCoV1."""

@@ -1,0 +1,110 @@
+"""Files that are either whole or not there."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from loco.errors import LocoError
+
+_RETIRED = ".retired-"
+_SWAP_ATTEMPTS = 5
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as stream:
+        digest = hashlib.sha256()
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file under a temporary name, then rename it: readers see the old content or the new, never a part."""
+    with clear_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        fresh = Path(name)
+        try:
+            with os.fdopen(descriptor, "wb") as stream:
+                stream.write(content)
+                stream.flush()
+                os.fsync(stream.fileno())
+            fresh.chmod(0o666 & ~_umask())
+            fresh.replace(path)
+        except BaseException:
+            fresh.unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def replacing_folder(target: Path) -> Iterator[Path]:
+    """A fresh folder to fill, which takes ``target``'s place when the block ends well and vanishes when it does not.
+
+    A kill at any moment leaves either the old folder or the new one to be found by :func:`recovered`.
+    """
+    with clear_errors(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        fresh = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.tmp-"))
+        try:
+            fresh.chmod(0o777 & ~_umask())
+            yield fresh
+            _swap(fresh, target)
+        except BaseException:
+            shutil.rmtree(fresh, ignore_errors=True)
+            raise
+
+
+def recovered(target: Path) -> Path:
+    """``target``, brought back first if a kill struck between setting the old one aside and putting the new one in."""
+    if not target.exists():
+        for retired in sorted(target.parent.glob(f".{target.name}{_RETIRED}*")):
+            retired.rename(target)
+            break
+    return target
+
+
+@contextmanager
+def clear_errors(path: Path) -> Iterator[None]:
+    """Turn what goes wrong with a disk while writing ``path`` into one line."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            reason = "the disk is full. Free some space and run the command again; what stood there before is untouched"
+        elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            reason = "the folder is not writable. Choose another one or change its permissions"
+        else:
+            raise
+        raise LocoError(f"Cannot write {path}: {reason}.") from error
+
+
+def _swap(fresh: Path, target: Path) -> None:
+    for attempt in range(_SWAP_ATTEMPTS):
+        retired = target.with_name(f".{target.name}{_RETIRED}{os.getpid()}-{attempt}")
+        with suppress(FileNotFoundError):
+            target.rename(retired)
+        try:
+            fresh.rename(target)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            continue  # another process has put a folder there in between: set that one aside
+        finally:
+            if target.exists():
+                shutil.rmtree(retired, ignore_errors=True)
+        return
+    raise LocoError(f"Cannot write {target}: other processes keep replacing it. Stop them and run the command again.")
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

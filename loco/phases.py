@@ -1,0 +1,76 @@
+"""Seconds and peak memory of each phase of a run.
+
+A model adapter marks its phases with :func:`phase`; whoever wants the figures opens a :func:`recording` around the
+work. Without one, marking a phase costs nothing and records nothing.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class PhaseCost:
+    """``seconds`` of wall-clock time, and the process's peak resident ``peak_bytes`` up to the end of the phase."""
+
+    seconds: float
+    peak_bytes: int
+
+
+_current: ContextVar[dict[str, PhaseCost] | None] = ContextVar("phases", default=None)
+
+
+@contextmanager
+def recording() -> Iterator[dict[str, PhaseCost]]:
+    """Collect the phases marked inside the block, in the order they began to end; a repeated phase adds up."""
+    phases: dict[str, PhaseCost] = {}
+    _reset_peak()
+    token = _current.set(phases)
+    try:
+        yield phases
+    finally:
+        _current.reset(token)
+
+
+@contextmanager
+def phase(name: str) -> Iterator[None]:
+    """Mark a block as the phase ``name`` ("index", "encode", "search", ...) of the current recording."""
+    phases = _current.get()
+    if phases is None:
+        yield
+        return
+    start = time.perf_counter()
+    try:
+        yield
+    finally:
+        before = phases[name].seconds if name in phases else 0.0
+        phases[name] = PhaseCost(before + time.perf_counter() - start, peak_bytes())
+
+
+def peak_bytes() -> int:
+    """The process's largest resident set so far, since the recording began where the system can tell (Linux)."""
+    status = Path("/proc/self/status")
+    try:
+        for line in status.read_text(encoding="ascii", errors="replace").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    try:
+        import resource
+    except ImportError:  # Windows has no getrusage
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _reset_peak() -> None:
+    """Start the high-water mark anew, so that the second task of a process is not billed for the first."""
+    with suppress(OSError):  # not Linux, or not allowed: the mark then covers the whole process
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")

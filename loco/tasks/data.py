@@ -1,0 +1,266 @@
+"""A built task: texts, relevance judgements and the manifest that says where they come from.
+
+On disk a task is one folder, ``<data>/<variant>/<task>/``::
+
+    queries.parquet     columns id, text
+    documents.parquet   columns id, text
+    qrels.tsv           query-id, corpus-id, score (tab separated, with that header)
+    manifest.json       a Manifest
+
+The folder appears in one rename, so a half-built task never exists, and every file's SHA-256 stands in the manifest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from loco.errors import LocoError, unknown
+from loco.files import recovered, replacing_folder, sha256_of
+from loco.tasks.card import Table10, TaskCard, task_card
+
+Variant = Literal["paper", "release", "mini"]
+VARIANTS: tuple[Variant, ...] = get_args(Variant)
+Qrels = Mapping[str, Mapping[str, int]]
+
+_QRELS_HEADER = ("query-id", "corpus-id", "score")
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Texts and their ids, in a fixed order; ids are unique."""
+
+    ids: tuple[str, ...]
+    texts: tuple[str, ...]
+
+    @classmethod
+    def of(cls, rows: Iterable[tuple[str, str]], kind: str) -> Texts:
+        """From (id, text) pairs. ``kind`` ("query", "document") is the noun for errors.
+
+        Raises LocoError for an id that is empty, stands twice, or holds a tab or a line break, which the qrels file
+        could not carry.
+        """
+        pairs = list(rows)
+        seen: set[str] = set()
+        for identifier, _ in pairs:
+            if not identifier or any(character in identifier for character in "\t\r\n"):
+                raise LocoError(f"The {kind} id {identifier!r} is empty or holds a tab or line break.")
+            if identifier in seen:
+                raise LocoError(f"The {kind} id '{identifier}' stands twice; ids must be unique.")
+            seen.add(identifier)
+        return cls(tuple(i for i, _ in pairs), tuple(text for _, text in pairs))
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        return zip(self.ids, self.texts, strict=True)
+
+    @property
+    def mean_chars(self) -> float:
+        """Mean length in characters (Unicode code points)."""
+        return sum(map(len, self.texts)) / len(self.texts)
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the contents, whatever the order of rows or the file format."""
+        digest = hashlib.sha256()
+        for identifier, text in sorted(self):
+            for part in (identifier.encode(), text.encode()):
+                digest.update(len(part).to_bytes(8, "big"))
+                digest.update(part)
+        return digest.hexdigest()
+
+
+class _FileModel(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Provenance(_FileModel):
+    """Who made a task out of what.
+
+    ``equivalent`` is empty where the rows are the variant's own, else the reason why they only stand in for them.
+    ``dropped`` counts what was left out, by reason.
+    """
+
+    builder: str
+    builder_version: int
+    source: str
+    source_revision: str
+    equivalent: str = ""
+    dropped: dict[str, int] = {}
+
+
+class Counts(_FileModel):
+    """How large a task came out; means are characters."""
+
+    queries: int
+    documents: int
+    relevant: int
+    mean_query_chars: float
+    mean_document_chars: float
+
+
+class ContentHashes(_FileModel):
+    """SHA-256 of what a task says, independent of row order and file format: what results are comparable by."""
+
+    queries: str
+    documents: str
+    qrels: str
+
+
+class Manifest(_FileModel):
+    """What stands in ``manifest.json``."""
+
+    schema_version: Literal[1]
+    task: str
+    variant: Variant
+    split: Literal["test"]
+    provenance: Provenance
+    counts: Counts
+    table10: Table10
+    content: ContentHashes
+    files: dict[str, str]
+
+
+@dataclass(frozen=True)
+class TaskData:
+    """A task ready to be evaluated. ``qrels``: query id -> {document id: grade}, grade 0 being not relevant."""
+
+    card: TaskCard
+    variant: Variant
+    provenance: Provenance
+    queries: Texts
+    documents: Texts
+    qrels: Qrels
+
+    def __post_init__(self) -> None:
+        where = f"Task '{self.card.name}' ({self.variant})"
+        if not len(self.queries) or not len(self.documents):
+            raise LocoError(f"{where} has {len(self.queries)} queries and {len(self.documents)} documents: not a task.")
+        queries, documents = set(self.queries.ids), set(self.documents.ids)
+        for query, grades in self.qrels.items():
+            if query not in queries:
+                raise LocoError(f"{where}: the qrels name a query '{query}' that does not exist.")
+            for document in grades:
+                if document not in documents:
+                    raise LocoError(
+                        f"{where}: the qrels of query '{query}' name a document '{document}' that does not exist."
+                    )
+        for query in self.queries.ids:
+            if not any(grade > 0 for grade in self.qrels.get(query, {}).values()):
+                raise LocoError(f"{where}: query '{query}' has no relevant document, so nothing can be scored.")
+
+    @property
+    def content(self) -> ContentHashes:
+        """The hashes results are compared by."""
+        lines = sorted(f"{q}\t{d}\t{grade}\n" for q, grades in self.qrels.items() for d, grade in grades.items())
+        return ContentHashes(
+            queries=self.queries.sha256,
+            documents=self.documents.sha256,
+            qrels=hashlib.sha256("".join(lines).encode()).hexdigest(),
+        )
+
+    @property
+    def counts(self) -> Counts:
+        """Rows and mean lengths."""
+        return Counts(
+            queries=len(self.queries),
+            documents=len(self.documents),
+            relevant=sum(grade > 0 for grades in self.qrels.values() for grade in grades.values()),
+            mean_query_chars=round(self.queries.mean_chars, 2),
+            mean_document_chars=round(self.documents.mean_chars, 2),
+        )
+
+
+def variant_named(name: str) -> Variant:
+    """The variant called ``name``, or a LocoError with a suggestion."""
+    for variant in VARIANTS:
+        if variant == name:
+            return variant
+    raise unknown("variant", name, VARIANTS, "loco build-data --help")
+
+
+def task_folder(data: Path, variant: Variant, task: str) -> Path:
+    """Where a task stands below the data folder."""
+    return data / variant / task
+
+
+def write_task(task: TaskData, data: Path) -> Manifest:
+    """Write a task to its folder in one rename, replacing an earlier build of it."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with replacing_folder(task_folder(data, task.variant, task.card.name)) as folder:
+        for name, texts in (("queries", task.queries), ("documents", task.documents)):
+            columns = {"id": pa.array(texts.ids, pa.string()), "text": pa.array(texts.texts, pa.large_string())}
+            pq.write_table(pa.table(columns), folder / f"{name}.parquet", compression="zstd")
+        rows = [_QRELS_HEADER, *((q, d, str(g)) for q, grades in task.qrels.items() for d, g in grades.items())]
+        (folder / "qrels.tsv").write_text(
+            "".join("\t".join(row) + "\n" for row in rows), encoding="utf-8", newline="\n"
+        )
+        manifest = Manifest(
+            schema_version=1,
+            task=task.card.name,
+            variant=task.variant,
+            split="test",
+            provenance=task.provenance,
+            counts=task.counts,
+            table10=task.card.table10,
+            content=task.content,
+            files={path.name: sha256_of(path) for path in sorted(folder.iterdir())},
+        )
+        (folder / "manifest.json").write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8", newline="\n")
+    return manifest
+
+
+def read_manifest(data: Path, variant: Variant, task: str) -> Manifest | None:
+    """The manifest of a built task, or None where it is not built."""
+    path = recovered(task_folder(data, variant, task)) / "manifest.json"
+    try:
+        return Manifest.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValidationError as error:
+        raise LocoError(f"{path} is damaged ({_first(error)}). {_rebuild(variant, task)}") from error
+
+
+def read_task(data: Path, variant: Variant, task: str) -> TaskData:
+    """A built task, its files checked against the manifest's hashes."""
+    import pyarrow.parquet as pq
+
+    card = task_card(task)
+    manifest = read_manifest(data, variant, task)
+    if manifest is None:
+        raise LocoError(
+            f"Task '{task}' ({variant}) is not built in {data}. Run: loco build-data {task} --variant {variant}"
+        )
+    folder = task_folder(data, variant, task)
+    for name, expected in manifest.files.items():
+        if "/" in name or "\\" in name or not (folder / name).is_file() or sha256_of(folder / name) != expected:
+            raise LocoError(f"{folder / name} is missing or not what the manifest says. {_rebuild(variant, task)}")
+    texts = {}
+    for name, kind in (("queries", "query"), ("documents", "document")):
+        table = pq.read_table(folder / f"{name}.parquet")
+        texts[name] = Texts.of(zip(table["id"].to_pylist(), table["text"].to_pylist(), strict=True), kind)
+    qrels: dict[str, dict[str, int]] = {}
+    with (folder / "qrels.tsv").open(encoding="utf-8", newline="\n") as lines:
+        next(lines)
+        for line in lines:
+            query, document, grade = line.rstrip("\n").split("\t")
+            qrels.setdefault(query, {})[document] = int(grade)
+    return TaskData(card, variant, manifest.provenance, texts["queries"], texts["documents"], qrels)
+
+
+def _rebuild(variant: str, task: str) -> str:
+    return f"Build it again: loco build-data {task} --variant {variant}"
+
+
+def _first(error: ValidationError) -> str:
+    problem = error.errors()[0]
+    return f"{'.'.join(map(str, problem['loc'])) or 'json'}: {problem['msg']}"
