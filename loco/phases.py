@@ -23,34 +23,43 @@ class PhaseCost:
     peak_bytes: int
 
 
-_current: ContextVar[dict[str, PhaseCost] | None] = ContextVar("phases", default=None)
+@dataclass
+class _Recorder:
+    phases: dict[str, PhaseCost]
+    open: list[str]
+
+
+_current: ContextVar[_Recorder | None] = ContextVar("phases", default=None)
 
 
 @contextmanager
 def recording() -> Iterator[dict[str, PhaseCost]]:
-    """Collect the phases marked inside the block, in the order they began to end; a repeated phase adds up."""
-    phases: dict[str, PhaseCost] = {}
+    """Collect the phases marked inside the block, in the order they began; a repeated phase adds up."""
+    recorder = _Recorder({}, [])
     _reset_peak()
-    token = _current.set(phases)
+    token = _current.set(recorder)
     try:
-        yield phases
+        yield recorder.phases
     finally:
         _current.reset(token)
 
 
 @contextmanager
 def phase(name: str) -> Iterator[None]:
-    """Mark a block as the phase ``name`` ("index", "encode", "search", ...) of the current recording."""
-    phases = _current.get()
-    if phases is None:
+    """Mark a block as the phase ``name`` of the current recording; a phase inside another is called "outer/inner"."""
+    recorder = _current.get()
+    if recorder is None:
         yield
         return
+    recorder.open.append(name)
+    path = "/".join(recorder.open)
+    before = recorder.phases.setdefault(path, PhaseCost(0.0, 0)).seconds
     start = time.perf_counter()
     try:
         yield
     finally:
-        before = phases[name].seconds if name in phases else 0.0
-        phases[name] = PhaseCost(before + time.perf_counter() - start, peak_bytes())
+        recorder.phases[path] = PhaseCost(before + time.perf_counter() - start, peak_bytes())
+        recorder.open.pop()
 
 
 def peak_bytes() -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -14,28 +13,40 @@ else:
     import tomli as tomllib
 
 
-class ModelCard(BaseModel):
-    """One model, identified by everything that changes its numbers.
+class ModelIdentity(BaseModel):
+    """Everything about a model that changes its numbers, and what a reader needs to know where it comes from.
 
-    ``factory`` names the adapter as ``module:attribute``: a callable that takes the card and returns the model.
-    ``revision`` changes whenever the same card would rank differently. ``strategies`` are the ways this model meets a
-    text longer than its window, the first one being the default. ``parameters`` are passed to the adapter.
+    ``revision`` changes whenever the same name would rank differently; ``parameters`` are the adapter's settings.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str = Field(min_length=1)
-    family: str
-    factory: str = Field(pattern=r"^[\w.]+:\w+$")
-    description: str
-    revision: str
-    licence: str
-    url: str
-    strategies: tuple[str, ...] = Field(min_length=1)
+    name: str = Field(min_length=1, max_length=200)
+    family: str = Field(max_length=200)
+    revision: str = Field(max_length=200)
+    description: str = Field(max_length=2000)
+    licence: str = Field(max_length=200)
+    url: str = Field(max_length=2000)
     trained_on_loco: bool
-    parameters: dict[str, float | int | str | bool] = {}
+    parameters: dict[str, bool | int | float | str] = {}
 
 
-def read_model_cards(path: Path) -> Iterable[ModelCard]:
+class ModelCard(ModelIdentity):
+    """A model loco can run.
+
+    ``factory`` names the adapter as ``module:attribute``: a callable that takes the card and returns the model.
+    ``strategies`` are the ways this model meets a text longer than its window, the first one being the default.
+    """
+
+    factory: str = Field(pattern=r"^[\w.]+:\w+$")
+    strategies: tuple[str, ...] = Field(min_length=1)
+
+    @property
+    def identity(self) -> ModelIdentity:
+        """The part of the card that goes into a result."""
+        return ModelIdentity.model_validate(self.model_dump(include=set(ModelIdentity.model_fields)))
+
+
+def read_model_cards(path: Path) -> list[ModelCard]:
     """The ``[[model]]`` rows of a TOML file."""
     return [ModelCard.model_validate(row) for row in tomllib.loads(path.read_text(encoding="utf-8"))["model"]]

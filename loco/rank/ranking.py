@@ -42,11 +42,12 @@ class Coverage:
 class Ranking:
     """Per query id the top hits, score descending, ties by document id descending (as trec_eval orders them).
 
-    A query may be missing or have no hits: it then scores 0.
+    A query may be missing or have no hits: it then scores 0. ``dtype`` is the precision the scores were computed in.
     """
 
     hits: Mapping[str, Sequence[Hit]]
     coverage: Coverage
+    dtype: str = "float32"
 
 
 class Pool:

@@ -26,8 +26,10 @@ from loco.tasks.card import Table10, TaskCard, task_card
 
 Variant = Literal["paper", "release", "mini"]
 VARIANTS: tuple[Variant, ...] = get_args(Variant)
+Split = Literal["test", "train"]
 Qrels = Mapping[str, Mapping[str, int]]
 
+_FILES = ("queries.parquet", "documents.parquet", "qrels.tsv")
 _QRELS_HEADER = ("query-id", "corpus-id", "score")
 
 
@@ -120,7 +122,7 @@ class Manifest(_FileModel):
     schema_version: Literal[1]
     task: str
     variant: Variant
-    split: Literal["test"]
+    split: Split
     provenance: Provenance
     counts: Counts
     table10: Table10
@@ -138,6 +140,7 @@ class TaskData:
     queries: Texts
     documents: Texts
     qrels: Qrels
+    split: Split = "test"
 
     def __post_init__(self) -> None:
         where = f"Task '{self.card.name}' ({self.variant})"
@@ -186,9 +189,9 @@ def variant_named(name: str) -> Variant:
     raise unknown("variant", name, VARIANTS, "loco build-data --help")
 
 
-def task_folder(data: Path, variant: Variant, task: str) -> Path:
-    """Where a task stands below the data folder."""
-    return data / variant / task
+def task_folder(data: Path, variant: Variant, task: str, split: Split = "test") -> Path:
+    """Where a task stands below the data folder; its train split stands beside it."""
+    return data / variant / (task if split == "test" else f"{task}.{split}")
 
 
 def write_task(task: TaskData, data: Path) -> Manifest:
@@ -196,7 +199,7 @@ def write_task(task: TaskData, data: Path) -> Manifest:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    with replacing_folder(task_folder(data, task.variant, task.card.name)) as folder:
+    with replacing_folder(task_folder(data, task.variant, task.card.name, task.split)) as folder:
         for name, texts in (("queries", task.queries), ("documents", task.documents)):
             columns = {"id": pa.array(texts.ids, pa.string()), "text": pa.array(texts.texts, pa.large_string())}
             pq.write_table(pa.table(columns), folder / f"{name}.parquet", compression="zstd")
@@ -208,7 +211,7 @@ def write_task(task: TaskData, data: Path) -> Manifest:
             schema_version=1,
             task=task.card.name,
             variant=task.variant,
-            split="test",
+            split=task.split,
             provenance=task.provenance,
             counts=task.counts,
             table10=task.card.table10,
@@ -219,31 +222,32 @@ def write_task(task: TaskData, data: Path) -> Manifest:
     return manifest
 
 
-def read_manifest(data: Path, variant: Variant, task: str) -> Manifest | None:
+def read_manifest(data: Path, variant: Variant, task: str, split: Split = "test") -> Manifest | None:
     """The manifest of a built task, or None where it is not built."""
-    path = recovered(task_folder(data, variant, task)) / "manifest.json"
+    path = recovered(task_folder(data, variant, task, split)) / "manifest.json"
     try:
         return Manifest.model_validate_json(path.read_bytes())
     except FileNotFoundError:
         return None
     except ValidationError as error:
-        raise LocoError(f"{path} is damaged ({_first(error)}). {_rebuild(variant, task)}") from error
+        problem = error.errors()[0]
+        where = ".".join(map(str, problem["loc"])) or "json"
+        raise LocoError(f"{path} is damaged ({where}: {problem['msg']}). {_rebuild(variant, task)}") from error
 
 
-def read_task(data: Path, variant: Variant, task: str) -> TaskData:
+def read_task(data: Path, variant: Variant, task: str, split: Split = "test") -> TaskData:
     """A built task, its files checked against the manifest's hashes."""
     import pyarrow.parquet as pq
 
     card = task_card(task)
-    manifest = read_manifest(data, variant, task)
+    manifest = read_manifest(data, variant, task, split)
     if manifest is None:
-        raise LocoError(
-            f"Task '{task}' ({variant}) is not built in {data}. Run: loco build-data {task} --variant {variant}"
-        )
-    folder = task_folder(data, variant, task)
-    for name, expected in manifest.files.items():
-        if "/" in name or "\\" in name or not (folder / name).is_file() or sha256_of(folder / name) != expected:
-            raise LocoError(f"{folder / name} is missing or not what the manifest says. {_rebuild(variant, task)}")
+        raise LocoError(f"Task '{task}' ({variant}) is not in {data}. Run: loco build-data {task} --variant {variant}")
+    folder = task_folder(data, variant, task, split)
+    for name in _FILES:
+        path = folder / name
+        if not path.is_file() or sha256_of(path) != manifest.files.get(name):
+            raise LocoError(f"{path} is missing or not what its manifest says. {_rebuild(variant, task)}")
     texts = {}
     for name, kind in (("queries", "query"), ("documents", "document")):
         table = pq.read_table(folder / f"{name}.parquet")
@@ -254,13 +258,8 @@ def read_task(data: Path, variant: Variant, task: str) -> TaskData:
         for line in lines:
             query, document, grade = line.rstrip("\n").split("\t")
             qrels.setdefault(query, {})[document] = int(grade)
-    return TaskData(card, variant, manifest.provenance, texts["queries"], texts["documents"], qrels)
+    return TaskData(card, variant, manifest.provenance, texts["queries"], texts["documents"], qrels, split)
 
 
 def _rebuild(variant: str, task: str) -> str:
     return f"Build it again: loco build-data {task} --variant {variant}"
-
-
-def _first(error: ValidationError) -> str:
-    problem = error.errors()[0]
-    return f"{'.'.join(map(str, problem['loc'])) or 'json'}: {problem['msg']}"

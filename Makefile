@@ -1,0 +1,43 @@
+# make demo   sets everything up and runs the benchmark on embedded data
+# make test   sets everything up and runs the tests
+# Both work on a fresh machine: they need Python 3.10 or newer and a package index, and install into .venv only.
+
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+DEMO := demo
+
+.PHONY: demo test lint check schema benchmarks clean
+
+demo: $(READY)
+	$(BIN)/loco build-data --variant mini --out $(DEMO)/data
+	$(BIN)/loco eval --model bm25 --variant mini --data $(DEMO)/data --out $(DEMO)/results
+	$(BIN)/loco results validate $(DEMO)/results
+	@echo "Every figure above stands in $(DEMO)/results with its provenance, each ranking beside it as a TREC run."
+
+test: $(READY)
+	$(BIN)/python -m pytest -n auto
+
+lint: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+check: lint test
+
+schema: $(READY)
+	$(BIN)/python -c "import json; from loco.results import json_schema; print(json.dumps(json_schema(), indent=2))" > docs/result.schema.json
+
+benchmarks: $(READY)
+	$(BIN)/python benchmarks/bm25_analysis.py
+	$(BIN)/python benchmarks/bm25_queries.py
+	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/whole_eval.py
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf .venv $(DEMO) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

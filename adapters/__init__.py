@@ -1,0 +1,1 @@
+"""The models loco knows: one file or folder a family, and ``cards.toml`` as the list of them."""

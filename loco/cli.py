@@ -1,0 +1,256 @@
+"""The command line: parse, call one function, print."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from loco.errors import LocoError
+
+if TYPE_CHECKING:
+    from loco.tasks.data import Manifest
+
+USAGE_ERROR = 2
+INTERRUPTED = 130
+
+
+class _Commands(TyperGroup):
+    """Turns what a user can act on into one line and an exit status, for every command alike."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except LocoError as error:
+            typer.echo(f"loco: {error}", err=True)
+            raise typer.Exit(USAGE_ERROR) from error
+        except KeyboardInterrupt:
+            typer.echo("loco: interrupted. What was finished is kept; run the same command to go on.", err=True)
+            raise typer.Exit(INTERRUPTED) from None
+
+
+app = typer.Typer(
+    cls=_Commands,
+    help="Long-context retrieval evaluation on LoCoV1: build the tasks, evaluate any retriever, trust the number.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+models_app = typer.Typer(help="The models that can be evaluated.", invoke_without_command=True)
+results_app = typer.Typer(help="Result files: show them, check them.", no_args_is_help=True)
+app.add_typer(models_app, name="models")
+app.add_typer(results_app, name="results")
+
+_DATA_DEFAULT = "data/ in $LOCO_HOME, else in the user's data folder"
+VariantOption = Annotated[
+    str, typer.Option("--variant", metavar="NAME", help="paper, release or mini; never compare across them.")
+]
+DataOption = Annotated[
+    Path | None, typer.Option("--data", metavar="FOLDER", help="Folder of built tasks.", show_default=_DATA_DEFAULT)
+]
+
+
+@app.command("tasks")
+def tasks_command(
+    task: Annotated[str | None, typer.Argument(help="Show one task's card.")] = None, data: DataOption = None
+) -> None:
+    """List the tasks, what is built, and the paper's Table 10."""
+    from loco import report
+    from loco.tasks.card import task_card, task_cards
+
+    cards = list(task_cards().values()) if task is None else [task_card(task)]
+    built = _built([card.name for card in cards], data)
+    if task is None:
+        report.print_tasks(cards, built)
+    else:
+        report.print_task(cards[0], built)
+
+
+@app.command("build-data")
+def build_data_command(
+    tasks: Annotated[list[str] | None, typer.Argument(metavar="[TASK]...", help="Which tasks; none means all.")] = None,
+    variant: VariantOption = "release",
+    source: Annotated[
+        Path | None,
+        typer.Option("--from", metavar="PATH", help="Folder or file that holds the upstream data; none means the hub."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FOLDER", help="Folder to build in.", show_default=_DATA_DEFAULT)
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", metavar="N", help="For --variant mini: makes another synthetic LoCo.")
+    ] = None,
+) -> None:
+    """Build tasks from their sources. `--variant mini` makes a small synthetic LoCo without any download."""
+    from loco import report
+    from loco.tasks.build import build_data, buildable
+    from loco.tasks.card import task_card
+    from loco.tasks.data import variant_named
+
+    chosen = variant_named(variant)
+    names = [task_card(name).name for name in dict.fromkeys(tasks or buildable(chosen))]
+    built, failed = [], []
+    for name in names:
+        try:
+            built.append(build_data(name, chosen, source=source, out=out, seed=seed))
+        except LocoError as error:
+            failed.append(f"{name}: {error}")
+    if built:
+        report.print_built(built)
+    if failed:
+        raise LocoError("\n      ".join(failed))
+
+
+@app.command("eval")
+def eval_command(
+    model: Annotated[str, typer.Option("--model", metavar="NAME", help="A name from `loco models`.")],
+    task: Annotated[
+        list[str] | None, typer.Option("--task", metavar="TASK", help="A task, again for more; `all` for all built.")
+    ] = None,
+    strategy: Annotated[
+        str | None,
+        typer.Option(
+            "--strategy", metavar="NAME", help="How the model meets long texts.", show_default="the first of its card"
+        ),
+    ] = None,
+    variant: VariantOption = "release",
+    data: DataOption = None,
+    out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Folder for result files and TREC runs.")] = Path(
+        "results"
+    ),
+    force: Annotated[bool, typer.Option("--force", help="Measure again what is already there.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+) -> None:
+    """Evaluate a model on built tasks, one result file a task."""
+    from loco import report
+    from loco.evaluation import evaluate_tasks
+    from loco.tasks.data import variant_named
+
+    names = _tasks_to_evaluate(task or ["all"], variant_named(variant), data)
+    command = shlex.join(["loco", *sys.argv[1:]])
+    evaluated = []
+    for done in evaluate_tasks(model, names, variant, strategy, command, data=data, out=out, force=force):
+        evaluated.append(done)
+        if done.reused:
+            typer.echo(f"{done.path} is already there and identical; --force measures it again.", err=True)
+    results = [done.result for done in evaluated]
+    if as_json:
+        _print_json(
+            {
+                "model": model,
+                "variant": variant,
+                "tasks": len(results),
+                "average_ndcg@10": round(report.average(results), 6),
+                "results": [
+                    {
+                        "path": str(done.path),
+                        "reused": done.reused,
+                        "task": done.result.task,
+                        "strategy": done.result.strategy,
+                        "metrics": {name: metric.model_dump() for name, metric in done.result.metrics.items()},
+                    }
+                    for done in evaluated
+                ],
+            }
+        )
+    else:
+        report.print_results(results)
+
+
+@models_app.callback()
+def models_command(context: typer.Context) -> None:
+    """List the models that can be evaluated."""
+    if context.invoked_subcommand is None:
+        from loco import report
+        from loco.models.registry import model_cards
+
+        report.print_models(model_cards().values())
+
+
+@models_app.command("show")
+def models_show_command(name: Annotated[str, typer.Argument(help="A model's name.")]) -> None:
+    """Print a model's card."""
+    from loco import report
+    from loco.models.registry import model_card
+
+    report.print_model(model_card(name))
+
+
+@results_app.command("show")
+def results_show_command(
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Result files, or folders of them.")],
+) -> None:
+    """Print results as tables."""
+    from loco import report
+    from loco.results import read_result
+
+    report.print_results([read_result(file) for file in _result_files(paths)])
+
+
+@results_app.command("validate")
+def results_validate_command(
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Result files, or folders of them.")],
+) -> None:
+    """Check result files: schema, figures that fit together, intervals that contain their means."""
+    from loco.results import read_result
+
+    wrong = []
+    files = _result_files(paths)
+    for file in files:
+        try:
+            read_result(file)
+        except LocoError as error:
+            wrong.append(str(error))
+    if wrong:
+        raise LocoError("\n      ".join([*wrong, f"{len(wrong)} of {len(files)} results are not valid."]))
+    typer.echo(f"{len(files)} {'result is' if len(files) == 1 else 'results are'} valid.")
+
+
+def main() -> None:
+    """Entry point of the ``loco`` command."""
+    app()
+
+
+def _built(tasks: Sequence[str], data: Path | None) -> list[Manifest]:
+    from loco.settings import data_home
+    from loco.tasks.data import VARIANTS, read_manifest
+
+    folder = data_home() if data is None else data
+    found = (read_manifest(folder, variant, task) for task in tasks for variant in VARIANTS)
+    return [manifest for manifest in found if manifest is not None]
+
+
+def _tasks_to_evaluate(asked: Sequence[str], variant: str, data: Path | None) -> list[str]:
+    """The names behind ``--task``: those asked for, or, for "all", every task that is built in the variant."""
+    from loco.tasks.card import task_card, task_cards
+
+    if "all" not in asked:
+        return [task_card(name).name for name in dict.fromkeys(asked)]
+    built = {manifest.task for manifest in _built(list(task_cards()), data) if manifest.variant == variant}
+    if not built:
+        raise LocoError(f"No task of variant '{variant}' is built. Run: loco build-data --variant {variant}")
+    missing = [name for name in task_cards() if name not in built]
+    if missing:
+        typer.echo(f"Not built in variant '{variant}', so left out: {', '.join(missing)}.", err=True)
+    return [name for name in task_cards() if name in built]
+
+
+def _result_files(paths: Sequence[Path]) -> list[Path]:
+    from loco.results import result_files
+
+    files = [file for path in paths for file in result_files(path)]
+    if not files:
+        raise LocoError(f"No result file in {', '.join(map(str, paths))}. Write one with: loco eval --model bm25")
+    return files
+
+
+def _print_json(value: object) -> None:
+    import json
+
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))

@@ -1,0 +1,183 @@
+"""What the commands print: tables for people."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from loco.models.card import ModelCard
+from loco.results import Result
+from loco.score.metrics import PRIMARY
+from loco.tasks.card import TaskCard, task_cards
+from loco.tasks.data import Manifest
+
+# A table that goes to a file or a pipe is not cut to the width of a terminal that is not there.
+_WIDTH_WITHOUT_TERMINAL = 200
+_SHOWN = ("ndcg@1", "recall@10", "recall@100", "mrr@10", "map@100")
+
+
+def console() -> Console:
+    """Standard output, wide where it is no terminal."""
+    return Console(width=None if sys.stdout.isatty() else _WIDTH_WITHOUT_TERMINAL, highlight=False)
+
+
+def print_tasks(cards: Iterable[TaskCard], built: Iterable[Manifest]) -> None:
+    """Every task's figures in Table 10, and under them those of what is built."""
+    by_task: dict[str, list[Manifest]] = {}
+    for manifest in built:
+        by_task.setdefault(manifest.task, []).append(manifest)
+    table = _table("Task", "Domain", "Source", "Variant")
+    _add_numbers(table, "Queries", "Documents", "Mean query", "Mean document")
+    for card in cards:
+        paper = card.table10
+        table.add_row(
+            card.name,
+            card.domain,
+            card.source,
+            "[dim]Table 10[/dim]",
+            *_figures(paper.test_queries, paper.test_documents, paper.mean_query_chars, paper.mean_document_chars),
+        )
+        for manifest in by_task.get(card.name, []):
+            table.add_row("", "", "", _variant(manifest), *_counts(manifest))
+    console().print(table)
+    console().print("Means are characters. Table 10, the paper's, is what variant paper is to match.")
+
+
+def print_task(card: TaskCard, built: Iterable[Manifest]) -> None:
+    """One task's card and what is built of it."""
+    out = console()
+    out.print(f"[bold]{escape(card.name)}[/bold]: {escape(card.query)} -> {escape(card.document)}")
+    for label, value in (
+        ("domain", card.domain),
+        ("source", f"{card.source}, {card.source_url}"),
+        ("licence", card.licence),
+        ("citation", card.citation),
+    ):
+        out.print(f"  {label:9}{escape(value)}", soft_wrap=True)
+    print_tasks([card], built)
+
+
+def print_built(manifests: Sequence[Manifest]) -> None:
+    """What a build made, beside Table 10."""
+    table = _table("Task", "Variant")
+    _add_numbers(table, "Queries", "Documents", "Relevant", "Mean query", "Mean document", "Table 10", "Deviation")
+    for manifest in manifests:
+        counts, paper = manifest.counts, manifest.table10
+        deviation = "not comparable"
+        if manifest.variant != "mini":
+            query = counts.mean_query_chars / paper.mean_query_chars - 1
+            document = counts.mean_document_chars / paper.mean_document_chars - 1
+            deviation = f"{query:+.1%} / {document:+.1%}"
+        table.add_row(
+            manifest.task,
+            _variant(manifest),
+            f"{counts.queries:,}",
+            f"{counts.documents:,}",
+            f"{counts.relevant:,}",
+            f"{counts.mean_query_chars:,.0f}",
+            f"{counts.mean_document_chars:,.0f}",
+            f"{paper.mean_query_chars:,} / {paper.mean_document_chars:,}",
+            deviation,
+        )
+    console().print(table)
+    for manifest in manifests:
+        provenance = manifest.provenance
+        if provenance.equivalent:
+            console().print(f"{manifest.task}: an equivalent, {escape(provenance.equivalent)}")
+        if provenance.dropped:
+            dropped = ", ".join(f"{count} {reason}" for reason, count in provenance.dropped.items())
+            console().print(f"{manifest.task}: left out: {escape(dropped)}")
+
+
+def print_models(cards: Iterable[ModelCard]) -> None:
+    """The models that can be evaluated."""
+    table = _table("Model", "Family", "Strategies", "What it is")
+    for card in cards:
+        table.add_row(*map(escape, (card.name, card.family, ", ".join(card.strategies), card.description)))
+    console().print(table)
+
+
+def print_model(card: ModelCard) -> None:
+    """One model's card."""
+    out = console()
+    for field, value in card.model_dump().items():
+        if field == "parameters":
+            value = ", ".join(f"{name} {setting}" for name, setting in value.items())
+        elif field == "strategies":
+            value = ", ".join(value)
+        elif field == "trained_on_loco":
+            value = "yes" if value else "no"
+        out.print(f"{field.replace('_', ' '):16}{escape(str(value))}", soft_wrap=True)
+
+
+def print_results(results: Sequence[Result]) -> None:
+    """Results, one table a model, strategy and variant, with the average over its tasks."""
+    groups: dict[tuple[str, str, str, str], list[Result]] = {}
+    for result in results:
+        key = (result.model.name, result.strategy, result.variant, result.origin)
+        groups.setdefault(key, []).append(result)
+    for (model, strategy, variant, origin), group in groups.items():
+        _print_group(f"{model}, {strategy}, {variant} ({origin})", group)
+
+
+def average(results: Sequence[Result]) -> float:
+    """Plain mean of nDCG@10 over tasks, between 0 and 1."""
+    return sum(result.metrics[PRIMARY].value for result in results) / len(results)
+
+
+def _print_group(title: str, results: Sequence[Result]) -> None:
+    order = {name: place for place, name in enumerate(task_cards())}
+    results = sorted(results, key=lambda result: (order.get(result.task, len(order)), result.task))
+    table = _table("Task", title=escape(title))
+    _add_numbers(table, "Queries", "Documents", "nDCG@10", "95 % interval", *map(_heading, _SHOWN), "Seconds")
+    for result in results:
+        primary, measurement = result.metrics[PRIMARY], result.measurement
+        counts = measurement.data.counts if measurement else None
+        interval = "" if primary.low is None or primary.high is None else f"{primary.low:.4f} to {primary.high:.4f}"
+        table.add_row(
+            escape(result.task),
+            f"{counts.queries:,}" if counts else "",
+            f"{counts.documents:,}" if counts else "",
+            f"{primary.value:.4f}",
+            interval,
+            *(f"{result.metrics[name].value:.4f}" if name in result.metrics else "" for name in _SHOWN),
+            f"{measurement.seconds:.2f}" if measurement else "",
+        )
+    known = sum(result.task in order for result in results)
+    over = f"all {len(order)} tasks" if known == len(order) else f"{known} of {len(order)} tasks"
+    table.add_section()
+    table.add_row(f"[bold]average over {over}[/bold]", "", "", f"[bold]{average(results):.4f}[/bold]")
+    console().print(table)
+
+
+def _heading(measure: str) -> str:
+    return measure.replace("ndcg", "nDCG").replace("mrr", "MRR").replace("map", "MAP").replace("recall", "Recall")
+
+
+def _variant(manifest: Manifest) -> str:
+    return manifest.variant + (" (equivalent)" if manifest.provenance.equivalent else "")
+
+
+def _counts(manifest: Manifest) -> tuple[str, ...]:
+    counts = manifest.counts
+    return _figures(counts.queries, counts.documents, counts.mean_query_chars, counts.mean_document_chars)
+
+
+def _figures(*numbers: float) -> tuple[str, ...]:
+    return tuple(f"{number:,.0f}" for number in numbers)
+
+
+def _table(*headings: str, title: str | None = None) -> Table:
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for heading in headings:
+        table.add_column(heading)
+    return table
+
+
+def _add_numbers(table: Table, *headings: str) -> None:
+    for heading in headings:
+        table.add_column(heading, justify="right", no_wrap=True)

@@ -1,0 +1,248 @@
+"""The result file: one model under one strategy on one task, with everything needed to believe or repeat it.
+
+Checked on write and on read. ``docs/result.schema.json`` is generated from these classes.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import quote
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from loco.environment import Environment
+from loco.errors import LocoError
+from loco.files import write_atomically
+from loco.models.card import ModelIdentity
+from loco.rank.ranking import Hit
+from loco.score.metrics import MEASURES, PRIMARY
+from loco.tasks.data import ContentHashes, Counts, Provenance, Split, Variant
+
+LARGEST_FILE = 50_000_000
+_ROUNDING = 1e-6
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=0)]
+Seconds = Annotated[float, Field(ge=0)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Metric(_Part):
+    """Mean over the queries, and the ends of its confidence interval (absent where others reported the mean alone)."""
+
+    value: Share
+    low: Share | None = None
+    high: Share | None = None
+
+    @model_validator(mode="after")
+    def _interval_contains_the_mean(self) -> Metric:
+        if self.low is None and self.high is None:
+            return self
+        if self.low is None or self.high is None:
+            raise ValueError("an interval has two ends")
+        if (
+            self.low is not None
+            and self.high is not None
+            and not self.low - _ROUNDING <= self.value <= self.high + _ROUNDING
+        ):
+            raise ValueError(f"the interval {self.low} to {self.high} does not contain its mean {self.value}")
+        return self
+
+
+class Bootstrap(_Part):
+    """How the intervals were made: percentile bootstrap over queries."""
+
+    confidence: Share
+    resamples: Count
+    seed: int
+
+
+class TaskRecord(_Part):
+    """The rows that were evaluated."""
+
+    provenance: Provenance
+    counts: Counts
+    content: ContentHashes
+
+
+class RoleCoverage(_Part):
+    """What the model saw of the texts of one role, in its own tokens (for BM25: index terms)."""
+
+    texts: Count
+    texts_cut: Count
+    tokens: Count
+    tokens_seen: Count
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> RoleCoverage:
+        if self.texts_cut > self.texts or self.tokens_seen > self.tokens:
+            raise ValueError("more was cut or seen than there was")
+        return self
+
+
+class PhaseRecord(_Part):
+    """Wall-clock seconds, and the process's peak memory up to the end of the phase."""
+
+    seconds: Seconds
+    peak_bytes: Count
+
+
+class Measurement(_Part):
+    """What only the run itself can know.
+
+    ``identity`` is the hash of all that determines the ranking: equal identities need no second run. ``per_query`` is
+    the primary measure by query id, over every query of the task. ``seconds`` is the wall-clock time of it all.
+    """
+
+    identity: Sha256
+    data: TaskRecord
+    depth: Count
+    per_query: dict[str, Share] = Field(min_length=1)
+    bootstrap: Bootstrap
+    queries: RoleCoverage
+    documents: RoleCoverage
+    phases: dict[str, PhaseRecord]
+    seconds: Seconds
+    dtype: str
+    environment: Environment
+    command: str
+    finished_at: datetime
+
+
+class Result(_Part):
+    """One row of evidence.
+
+    ``origin`` is "measured" (with ``measurement``) or "reported" (with ``source``: who reported it, and where).
+    """
+
+    schema_version: Literal[1]
+    origin: Literal["measured", "reported"]
+    source: str = Field(default="", max_length=2000)
+    model: ModelIdentity
+    strategy: str = Field(min_length=1, max_length=200)
+    task: str = Field(min_length=1, max_length=200)
+    variant: Variant
+    split: Split
+    metrics: dict[str, Metric]
+    measurement: Measurement | None = None
+
+    @model_validator(mode="after")
+    def _hangs_together(self) -> Result:
+        unheard = set(self.metrics) - set(MEASURES)
+        if unheard:
+            raise ValueError(f"no such measure: {', '.join(sorted(unheard))}; there are: {', '.join(MEASURES)}")
+        if PRIMARY not in self.metrics:
+            raise ValueError(f"the metrics lack {PRIMARY}")
+        if self.origin == "reported":
+            if not self.source or self.measurement is not None:
+                raise ValueError("a reported result has a source and no measurement")
+            return self
+        if self.measurement is None or self.source:
+            raise ValueError("a measured result has a measurement and no source")
+        if set(self.metrics) != set(MEASURES) or any(metric.low is None for metric in self.metrics.values()):
+            raise ValueError("a measured result has every measure, each with its interval")
+        per_query = self.measurement.per_query
+        if len(per_query) != self.measurement.data.counts.queries:
+            raise ValueError(f"{len(per_query)} per-query values for {self.measurement.data.counts.queries} queries")
+        mean = math.fsum(per_query.values()) / len(per_query)
+        stated = self.metrics[PRIMARY].value
+        if abs(mean - stated) > _ROUNDING:
+            raise ValueError(f"the per-query values average {mean:.6f}, but {PRIMARY} says {stated:.6f}")
+        return self
+
+
+def result_path(model: str, strategy: str, variant: str, task: str) -> Path:
+    """Where a result belongs below a folder of results."""
+    return Path(_slug(model), _slug(strategy), variant, f"{_slug(task)}.json")
+
+
+def json_schema() -> dict[str, object]:
+    """The JSON Schema of a result file."""
+    schema = Result.model_json_schema()
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "loco result"}
+
+
+def write_result(result: Result, hits: Mapping[str, Sequence[Hit]] | None, folder: Path) -> Path:
+    """Write a result below ``folder``, and its ranking beside it as a gzipped TREC run; returns the result's path.
+
+    The run comes first: where a result stands, its run stands too.
+    """
+    path = folder / result_path(result.model.name, result.strategy, result.variant, result.task)
+    content = result.model_dump_json(indent=2, exclude_defaults=False) + "\n"
+    Result.model_validate_json(content)
+    if hits is not None:
+        write_atomically(run_path(path), trec_run(hits, tag=f"{result.model.name}.{result.strategy}"))
+    write_atomically(path, content.encode())
+    return path
+
+
+def run_path(result_path: Path) -> Path:
+    """The TREC run file beside a result file."""
+    return result_path.with_name(f"{result_path.stem}.run.gz")
+
+
+def trec_run(hits: Mapping[str, Sequence[Hit]], tag: str) -> bytes:
+    """A ranking in TREC's six columns, gzipped (without a time stamp: the same ranking gives the same bytes).
+
+    The format separates by white space, so white space and ``%`` in ids are percent-encoded.
+    """
+    buffer = io.BytesIO()
+    with gzip.GzipFile(fileobj=buffer, mode="wb", mtime=0, filename="") as stream:
+        for query, documents in hits.items():
+            for rank, hit in enumerate(documents, start=1):
+                line = f"{_trec_id(query)} Q0 {_trec_id(hit.document)} {rank} {hit.score:.9g} {_trec_id(tag)}\n"
+                stream.write(line.encode())
+    return buffer.getvalue()
+
+
+def read_result(path: Path) -> Result:
+    """Read and check a result file. A LocoError says what is wrong with it in one line."""
+    try:
+        if path.stat().st_size > LARGEST_FILE:
+            raise LocoError(f"{path} is larger than {LARGEST_FILE:,} bytes: not a result file.")
+        return Result.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise LocoError(f"Cannot read {path}: {error.strerror}.") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "file"
+        more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+        raise LocoError(f"{path} is not a valid result: {where}: {_one_line(first['msg'])}{more}.") from error
+
+
+def result_files(path: Path) -> Iterator[Path]:
+    """The result files at ``path``: itself, or every ``*.json`` below it, sorted."""
+    if path.is_dir():
+        yield from sorted(file for file in path.rglob("*.json") if not file.name.startswith("."))
+    elif path.exists():
+        yield path
+    else:
+        raise LocoError(f"No file or folder {path}. Write results with: loco eval --model bm25")
+
+
+def _slug(name: str) -> str:
+    """A name as one path component: what is not a letter, digit, dot, dash or underscore becomes a dash."""
+    return re.sub(r"[^\w.-]+", "-", name, flags=re.ASCII).strip(".-") or "unnamed"
+
+
+def _trec_id(identifier: str) -> str:
+    if "%" not in identifier and not any(character.isspace() for character in identifier):
+        return identifier
+    return "".join(
+        quote(character) if character == "%" or character.isspace() else character for character in identifier
+    )
+
+
+def _one_line(message: str) -> str:
+    return " ".join(message.removeprefix("Value error, ").split())

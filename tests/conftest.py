@@ -1,0 +1,19 @@
+"""Fixtures for all tests."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real data and facts beside the checkout (or ``$LOCO_SHARED``); tests that need it skip without."""
+    folder = Path(os.environ.get("LOCO_SHARED", CHECKOUT.parent / "shared"))
+    if not folder.is_dir():
+        pytest.skip(f"real data is missing: no folder {folder}; set LOCO_SHARED to where it lies")
+    return folder
