@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from loco.errors import LocoError
+from loco.errors import LocoError, unknown
 
 if TYPE_CHECKING:
-    from loco.tasks.data import Manifest
+    from loco.tasks.data import Variant
 
 USAGE_ERROR = 2
 INTERRUPTED = 130
@@ -62,14 +62,18 @@ def tasks_command(
 ) -> None:
     """List the tasks, what is built, and the paper's Table 10."""
     from loco import report
-    from loco.tasks.card import task_card, task_cards
+    from loco.settings import data_home
+    from loco.tasks.card import task_cards
+    from loco.tasks.data import built_tasks
 
-    cards = list(task_cards().values()) if task is None else [task_card(task)]
-    built = _built([card.name for card in cards], data)
+    built = list(built_tasks(data_home() if data is None else data))
+    cards = {**task_cards(), **{manifest.task: manifest.card for manifest in built}}
     if task is None:
-        report.print_tasks(cards, built)
+        report.print_tasks(cards.values(), built)
+    elif task in cards:
+        report.print_task(cards[task], [manifest for manifest in built if manifest.task == task])
     else:
-        report.print_task(cards[0], built)
+        raise unknown("task", task, cards, "loco tasks")
 
 
 @app.command("build-data")
@@ -130,12 +134,14 @@ def eval_command(
     """Evaluate a model on built tasks, one result file a task."""
     from loco import report
     from loco.evaluation import evaluate_tasks
+    from loco.settings import data_home
     from loco.tasks.data import variant_named
 
-    names = _tasks_to_evaluate(task or ["all"], variant_named(variant), data)
+    folder = data_home() if data is None else data
+    names = _tasks_to_evaluate(task or ["all"], variant_named(variant), folder)
     command = shlex.join(["loco", *sys.argv[1:]])
     evaluated = []
-    for done in evaluate_tasks(model, names, variant, strategy, command, data=data, out=out, force=force):
+    for done in evaluate_tasks(model, names, variant, strategy, command, data=folder, out=out, force=force):
         evaluated.append(done)
         if done.reused:
             typer.echo(f"{done.path} is already there and identical; --force measures it again.", err=True)
@@ -217,28 +223,21 @@ def main() -> None:
     app()
 
 
-def _built(tasks: Sequence[str], data: Path | None) -> list[Manifest]:
-    from loco.settings import data_home
-    from loco.tasks.data import VARIANTS, read_manifest
-
-    folder = data_home() if data is None else data
-    found = (read_manifest(folder, variant, task) for task in tasks for variant in VARIANTS)
-    return [manifest for manifest in found if manifest is not None]
-
-
-def _tasks_to_evaluate(asked: Sequence[str], variant: str, data: Path | None) -> list[str]:
+def _tasks_to_evaluate(asked: Sequence[str], variant: Variant, data: Path) -> list[str]:
     """The names behind ``--task``: those asked for, or, for "all", every task that is built in the variant."""
-    from loco.tasks.card import task_card, task_cards
+    from loco.tasks.data import built_tasks, task_folder, task_names
 
     if "all" not in asked:
-        return [task_card(name).name for name in dict.fromkeys(asked)]
-    built = {manifest.task for manifest in _built(list(task_cards()), data) if manifest.variant == variant}
+        for name in asked:
+            task_folder(data, variant, name)
+        return list(dict.fromkeys(asked))
+    built = [manifest.task for manifest in built_tasks(data) if manifest.variant == variant]
     if not built:
-        raise LocoError(f"No task of variant '{variant}' is built. Run: loco build-data --variant {variant}")
-    missing = [name for name in task_cards() if name not in built]
+        raise LocoError(f"No task of variant '{variant}' is in {data}. Run: loco build-data --variant {variant}")
+    missing = [name for name in task_names(data, variant) if name not in built]
     if missing:
         typer.echo(f"Not built in variant '{variant}', so left out: {', '.join(missing)}.", err=True)
-    return [name for name in task_cards() if name in built]
+    return built
 
 
 def _result_files(paths: Sequence[Path]) -> list[Path]:

@@ -12,7 +12,7 @@ from rich.table import Table
 from loco.models.card import ModelCard
 from loco.results import Result
 from loco.score.metrics import PRIMARY
-from loco.tasks.card import TaskCard, task_cards
+from loco.tasks.card import Table10, TaskCard, task_cards
 from loco.tasks.data import Manifest
 
 # A table that goes to a file or a pipe is not cut to the width of a terminal that is not there.
@@ -33,16 +33,13 @@ def print_tasks(cards: Iterable[TaskCard], built: Iterable[Manifest]) -> None:
     table = _table("Task", "Domain", "Source", "Variant")
     _add_numbers(table, "Queries", "Documents", "Mean query", "Mean document")
     for card in cards:
-        paper = card.table10
-        table.add_row(
-            card.name,
-            card.domain,
-            card.source,
-            "[dim]Table 10[/dim]",
-            *_figures(paper.test_queries, paper.test_documents, paper.mean_query_chars, paper.mean_document_chars),
-        )
+        what: tuple[str, ...] = (escape(card.name), escape(card.domain), escape(card.source))
+        if card.table10 is not None:
+            table.add_row(*what, "[dim]Table 10[/dim]", *_paper(card.table10))
+            what = ("", "", "")
         for manifest in by_task.get(card.name, []):
-            table.add_row("", "", "", _variant(manifest), *_counts(manifest))
+            table.add_row(*what, _variant(manifest), *_counts(manifest))
+            what = ("", "", "")
     console().print(table)
     console().print("Means are characters. Table 10, the paper's, is what variant paper is to match.")
 
@@ -64,25 +61,15 @@ def print_task(card: TaskCard, built: Iterable[Manifest]) -> None:
 def print_built(manifests: Sequence[Manifest]) -> None:
     """What a build made, beside Table 10."""
     table = _table("Task", "Variant")
-    _add_numbers(table, "Queries", "Documents", "Relevant", "Mean query", "Mean document", "Table 10", "Deviation")
+    _add_numbers(table, "Queries", "Documents", "Mean query", "Mean document", "Relevant", "Table 10", "Deviation")
     for manifest in manifests:
-        counts, paper = manifest.counts, manifest.table10
-        deviation = "not comparable"
-        if manifest.variant != "mini":
+        counts, paper = manifest.counts, manifest.card.table10
+        beside = ("", "")
+        if paper is not None and manifest.variant != "mini":
             query = counts.mean_query_chars / paper.mean_query_chars - 1
             document = counts.mean_document_chars / paper.mean_document_chars - 1
-            deviation = f"{query:+.1%} / {document:+.1%}"
-        table.add_row(
-            manifest.task,
-            _variant(manifest),
-            f"{counts.queries:,}",
-            f"{counts.documents:,}",
-            f"{counts.relevant:,}",
-            f"{counts.mean_query_chars:,.0f}",
-            f"{counts.mean_document_chars:,.0f}",
-            f"{paper.mean_query_chars:,} / {paper.mean_document_chars:,}",
-            deviation,
-        )
+            beside = (" / ".join(_paper(paper)), f"{query:+.1%} / {document:+.1%}")
+        table.add_row(escape(manifest.task), _variant(manifest), *_counts(manifest), f"{counts.relevant:,}", *beside)
     console().print(table)
     for manifest in manifests:
         provenance = manifest.provenance
@@ -165,6 +152,10 @@ def _variant(manifest: Manifest) -> str:
 def _counts(manifest: Manifest) -> tuple[str, ...]:
     counts = manifest.counts
     return _figures(counts.queries, counts.documents, counts.mean_query_chars, counts.mean_document_chars)
+
+
+def _paper(table10: Table10) -> tuple[str, ...]:
+    return _figures(table10.test_queries, table10.test_documents, table10.mean_query_chars, table10.mean_document_chars)
 
 
 def _figures(*numbers: float) -> tuple[str, ...]:

@@ -30,7 +30,10 @@ class Table10(BaseModel):
 
 
 class TaskCard(BaseModel):
-    """One task: where it comes from, under which licence, and how large the paper says it is."""
+    """One task: where it comes from, under which licence, and how large the paper says it is.
+
+    ``table10`` is absent for a data set that is none of the paper's twelve.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -42,7 +45,7 @@ class TaskCard(BaseModel):
     citation: str
     query: str
     document: str
-    table10: Table10
+    table10: Table10 | None = None
 
 
 @cache

@@ -22,9 +22,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from loco.errors import LocoError, unknown
 from loco.files import recovered, replacing_folder, sha256_of
-from loco.tasks.card import Table10, TaskCard, task_card
+from loco.tasks.card import TaskCard, task_cards
 
-Variant = Literal["paper", "release", "mini"]
+Variant = Literal["paper", "release", "mini", "imported"]
 VARIANTS: tuple[Variant, ...] = get_args(Variant)
 Split = Literal["test", "train"]
 Qrels = Mapping[str, Mapping[str, int]]
@@ -125,7 +125,7 @@ class Manifest(_FileModel):
     split: Split
     provenance: Provenance
     counts: Counts
-    table10: Table10
+    card: TaskCard
     content: ContentHashes
     files: dict[str, str]
 
@@ -189,9 +189,22 @@ def variant_named(name: str) -> Variant:
     raise unknown("variant", name, VARIANTS, "loco build-data --help")
 
 
+def task_names(data: Path, variant: Variant) -> list[str]:
+    """The tasks that a variant can have: the benchmark's twelve, or what has been imported."""
+    if variant != "imported":
+        return list(task_cards())
+    return sorted(path.parent.name for path in (data / variant).glob("*/manifest.json") if "." not in path.parent.name)
+
+
 def task_folder(data: Path, variant: Variant, task: str, split: Split = "test") -> Path:
-    """Where a task stands below the data folder; its train split stands beside it."""
-    return data / variant / (task if split == "test" else f"{task}.{split}")
+    """Where a task stands below the data folder; its train split stands beside it.
+
+    Raises LocoError for a task the variant does not have, so that no name leads out of the folder.
+    """
+    names = task_names(data, variant)
+    if task not in names:
+        raise unknown("task", task, names, "loco tasks")
+    return _folder(data, variant, task, split)
 
 
 def write_task(task: TaskData, data: Path) -> Manifest:
@@ -199,7 +212,7 @@ def write_task(task: TaskData, data: Path) -> Manifest:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    with replacing_folder(task_folder(data, task.variant, task.card.name, task.split)) as folder:
+    with replacing_folder(_folder(data, task.variant, task.card.name, task.split)) as folder:
         for name, texts in (("queries", task.queries), ("documents", task.documents)):
             columns = {"id": pa.array(texts.ids, pa.string()), "text": pa.array(texts.texts, pa.large_string())}
             pq.write_table(pa.table(columns), folder / f"{name}.parquet", compression="zstd")
@@ -214,7 +227,7 @@ def write_task(task: TaskData, data: Path) -> Manifest:
             split=task.split,
             provenance=task.provenance,
             counts=task.counts,
-            table10=task.card.table10,
+            card=task.card,
             content=task.content,
             files={path.name: sha256_of(path) for path in sorted(folder.iterdir())},
         )
@@ -235,11 +248,19 @@ def read_manifest(data: Path, variant: Variant, task: str, split: Split = "test"
         raise LocoError(f"{path} is damaged ({where}: {problem['msg']}). {_rebuild(variant, task)}") from error
 
 
+def built_tasks(data: Path) -> Iterator[Manifest]:
+    """The manifests of all built test splits, variant by variant, in the order of Table 10."""
+    for variant in VARIANTS:
+        for task in task_names(data, variant):
+            manifest = read_manifest(data, variant, task)
+            if manifest is not None:
+                yield manifest
+
+
 def read_task(data: Path, variant: Variant, task: str, split: Split = "test") -> TaskData:
     """A built task, its files checked against the manifest's hashes."""
     import pyarrow.parquet as pq
 
-    card = task_card(task)
     manifest = read_manifest(data, variant, task, split)
     if manifest is None:
         raise LocoError(f"Task '{task}' ({variant}) is not in {data}. Run: loco build-data {task} --variant {variant}")
@@ -258,7 +279,11 @@ def read_task(data: Path, variant: Variant, task: str, split: Split = "test") ->
         for line in lines:
             query, document, grade = line.rstrip("\n").split("\t")
             qrels.setdefault(query, {})[document] = int(grade)
-    return TaskData(card, variant, manifest.provenance, texts["queries"], texts["documents"], qrels, split)
+    return TaskData(manifest.card, variant, manifest.provenance, texts["queries"], texts["documents"], qrels, split)
+
+
+def _folder(data: Path, variant: Variant, task: str, split: Split) -> Path:
+    return data / variant / (task if split == "test" else f"{task}.{split}")
 
 
 def _rebuild(variant: str, task: str) -> str:
