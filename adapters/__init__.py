@@ -1,1 +1,12 @@
 """The models loco knows: one file or folder a family, and ``cards.toml`` as the list of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from loco.models.card import ModelCard, read_model_cards
+
+
+def model_cards() -> list[ModelCard]:
+    """The cards of all models in this package (the entry point ``loco.adapters``)."""
+    return read_model_cards(Path(__file__).with_name("cards.toml"))
