@@ -65,9 +65,10 @@ def replacing_folder(target: Path) -> Iterator[Path]:
 def recovered(target: Path) -> Path:
     """``target``, brought back first if a kill struck between setting the old one aside and putting the new one in."""
     if not target.exists():
-        for retired in sorted(target.parent.glob(f".{target.name}{_RETIRED}*")):
-            retired.rename(target)
-            break
+        for retired in _set_aside(target):
+            with suppress(OSError):  # a build that goes on, or another reader, has put one there meanwhile
+                retired.rename(target)
+                break
     return target
 
 
@@ -82,12 +83,13 @@ def clear_errors(path: Path) -> Iterator[None]:
         elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             reason = "the folder is not writable. Choose another one or change its permissions"
         else:
-            raise
+            reason = error.strerror or str(error)
         raise LocoError(f"Cannot write {path}: {reason}.") from error
 
 
 def _swap(fresh: Path, target: Path) -> None:
     for attempt in range(_SWAP_ATTEMPTS):
+        _clear_set_aside(target)
         retired = target.with_name(f".{target.name}{_RETIRED}{os.getpid()}-{attempt}")
         with suppress(FileNotFoundError):
             target.rename(retired)
@@ -97,11 +99,21 @@ def _swap(fresh: Path, target: Path) -> None:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
             continue  # another process has put a folder there in between: set that one aside
-        finally:
-            if target.exists():
-                shutil.rmtree(retired, ignore_errors=True)
+        _clear_set_aside(target)
         return
     raise LocoError(f"Cannot write {target}: other processes keep replacing it. Stop them and run the command again.")
+
+
+def _set_aside(target: Path) -> list[Path]:
+    return sorted(target.parent.glob(f".{target.name}{_RETIRED}*"))
+
+
+def _clear_set_aside(target: Path) -> None:
+    """Delete what builds have set aside, those included that were killed before they could: never to be recovered."""
+    leftovers = _set_aside(target)  # listed before looking for the target, so that one of them is not its only copy
+    if target.exists():
+        for leftover in leftovers:
+            shutil.rmtree(leftover, ignore_errors=True)
 
 
 def _umask() -> int:
