@@ -1,0 +1,1 @@
+"""Tasks in other people's formats: BEIR folders in and out, TREC and MTEB out."""
