@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -49,8 +50,9 @@ app.add_typer(results_app, name="results")
 
 _DATA_DEFAULT = "data/ in $LOCO_HOME, else in the user's data folder"
 VariantOption = Annotated[
-    str, typer.Option("--variant", metavar="NAME", help="paper, release or mini; never compare across them.")
+    str, typer.Option("--variant", metavar="NAME", help="paper, release, mini or imported; never compare across them.")
 ]
+SplitOption = Annotated[str, typer.Option("--split", metavar="NAME", help="test or train.")]
 DataOption = Annotated[
     Path | None, typer.Option("--data", metavar="FOLDER", help="Folder of built tasks.", show_default=_DATA_DEFAULT)
 ]
@@ -58,7 +60,11 @@ DataOption = Annotated[
 
 @app.command("tasks")
 def tasks_command(
-    task: Annotated[str | None, typer.Argument(help="Show one task's card.")] = None, data: DataOption = None
+    task: Annotated[str | None, typer.Argument(help="Show one task's card.")] = None,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", metavar="FILE.svg", help="Draw the document lengths of what is built.")
+    ] = None,
+    data: DataOption = None,
 ) -> None:
     """List the tasks, what is built, and the paper's Table 10."""
     from loco import report
@@ -66,20 +72,29 @@ def tasks_command(
     from loco.tasks.card import task_cards
     from loco.tasks.data import built_tasks
 
-    built = list(built_tasks(data_home() if data is None else data))
-    cards = {**task_cards(), **{manifest.task: manifest.card for manifest in built}}
+    folder = data_home() if data is None else data
+    if plot is not None:
+        from loco.tasks.lengths import plot_lengths
+
+        typer.echo(f"Wrote {plot_lengths(folder, plot)}")
+        return
+    built = list(built_tasks(folder))
+    cards = {**task_cards(), **{found.task: found.card for found in built if found.task not in task_cards()}}
     if task is None:
         report.print_tasks(cards.values(), built)
     elif task in cards:
-        report.print_task(cards[task], [manifest for manifest in built if manifest.task == task])
+        report.print_task(cards[task], [found for found in built if found.task == task])
     else:
         raise unknown("task", task, cards, "loco tasks")
 
 
 @app.command("build-data")
 def build_data_command(
-    tasks: Annotated[list[str] | None, typer.Argument(metavar="[TASK]...", help="Which tasks; none means all.")] = None,
+    tasks: Annotated[
+        list[str] | None, typer.Argument(metavar="[TASK]...", help="Which tasks; none means all that can be reached.")
+    ] = None,
     variant: VariantOption = "release",
+    split: SplitOption = "test",
     source: Annotated[
         Path | None,
         typer.Option("--from", metavar="PATH", help="Folder or file that holds the upstream data; none means the hub."),
@@ -90,25 +105,89 @@ def build_data_command(
     seed: Annotated[
         int | None, typer.Option("--seed", metavar="N", help="For --variant mini: makes another synthetic LoCo.")
     ] = None,
+    force: Annotated[bool, typer.Option("--force", help="With no task named: build again what is there.")] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Never ask the hub; use what was downloaded.")] = False,
 ) -> None:
-    """Build tasks from their sources. `--variant mini` makes a small synthetic LoCo without any download."""
+    """Build tasks from their sources.
+
+    --variant mini makes a small synthetic LoCo without any download.
+    """
     from loco import report
-    from loco.tasks.build import build_data, buildable
-    from loco.tasks.card import task_card
+    from loco.settings import data_home
+    from loco.tasks.build import build_everything, build_named
+    from loco.tasks.data import split_named, variant_named
+
+    if offline:
+        os.environ["HF_HUB_OFFLINE"] = "1"  # before the hub's client is imported, which reads it once
+    known_variant, known_split = variant_named(variant), split_named(split)
+    folder = data_home() if out is None else out
+    if tasks:
+        outcomes = list(build_named(tasks, known_variant, known_split, source, folder, seed))
+    else:
+        outcomes = list(build_everything(known_variant, known_split, source, folder, seed, force=force))
+    failed = [outcome for outcome in outcomes if outcome.manifest is None]
+    if len(failed) < len(outcomes) or not tasks:
+        report.print_outcomes(outcomes)
+        report.print_overlaps(folder, [outcome.manifest for outcome in outcomes if outcome.manifest is not None])
+    if failed:
+        raise LocoError("\n      ".join(f"{outcome.task}: {outcome.problem}" for outcome in failed))
+
+
+@app.command("audit")
+def audit_command(
+    task: Annotated[str | None, typer.Argument(help="Which task; none means every built one.")] = None,
+    variant: VariantOption = "release",
+    data: DataOption = None,
+) -> None:
+    """Look for what makes a task's scores misleading."""
+    from loco import report
+    from loco.settings import data_home
+    from loco.tasks.audit import audit_built
     from loco.tasks.data import variant_named
 
-    chosen = variant_named(variant)
-    names = [task_card(name).name for name in dict.fromkeys(tasks or buildable(chosen))]
-    built, failed = [], []
-    for name in names:
-        try:
-            built.append(build_data(name, chosen, source=source, out=out, seed=seed))
-        except LocoError as error:
-            failed.append(f"{name}: {error}")
-    if built:
-        report.print_built(built)
-    if failed:
-        raise LocoError("\n      ".join(failed))
+    folder, known_variant = data_home() if data is None else data, variant_named(variant)
+    for name in _tasks_to_evaluate([task or "all"], known_variant, folder):
+        report.print_audit(audit_built(folder, known_variant, name))
+
+
+@app.command("export")
+def export_command(
+    task: Annotated[str, typer.Argument(help="A built task.")],
+    format: Annotated[str, typer.Option("--format", metavar="NAME", help="beir, trec or mteb.")],
+    out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="The folder to write; new or empty.")],
+    variant: VariantOption = "release",
+    split: SplitOption = "test",
+    data: DataOption = None,
+) -> None:
+    """Write a built task in another tool's layout."""
+    from loco.settings import data_home
+    from loco.tasks.data import read_task, split_named, variant_named
+    from loco.tasks.exchange.export import export_task
+
+    folder = data_home() if data is None else data
+    built = read_task(folder, variant_named(variant), task, split_named(split))
+    for path in export_task(built, format, out):
+        typer.echo(path)
+
+
+@app.command("import")
+def import_command(
+    folder: Annotated[Path, typer.Argument(help="A BEIR folder: corpus.jsonl, queries.jsonl, qrels/.")],
+    name: Annotated[str | None, typer.Option("--name", metavar="NAME", help="What to call the task.")] = None,
+    split: Annotated[str, typer.Option("--split", metavar="NAME", help="Which file of qrels/.")] = "test",
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FOLDER", help="Folder of built tasks.", show_default=_DATA_DEFAULT)
+    ] = None,
+) -> None:
+    """Take a BEIR data set in, as a task of variant `imported`."""
+    from loco import report
+    from loco.settings import data_home
+    from loco.tasks.build import Outcome
+    from loco.tasks.data import write_task
+    from loco.tasks.exchange.beir import import_beir
+
+    manifest = write_task(import_beir(folder, name, split), data_home() if out is None else out)
+    report.print_outcomes([Outcome(manifest.task, manifest)])
 
 
 @app.command("eval")
@@ -134,9 +213,11 @@ def eval_command(
     """Evaluate a model on built tasks, one result file a task."""
     from loco import report
     from loco.evaluation import evaluate_tasks
+    from loco.models.registry import model_card, strategy_of
     from loco.settings import data_home
     from loco.tasks.data import variant_named
 
+    strategy_of(model_card(model), strategy)  # a name nobody knows is told before anything else
     folder = data_home() if data is None else data
     names = _tasks_to_evaluate(task or ["all"], variant_named(variant), folder)
     command = shlex.join(["loco", *sys.argv[1:]])

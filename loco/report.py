@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
@@ -13,10 +15,17 @@ from loco.models.card import ModelCard
 from loco.results import Result
 from loco.score.metrics import PRIMARY
 from loco.tasks.card import Table10, TaskCard, task_cards
-from loco.tasks.data import Manifest
+from loco.tasks.data import SPLITS, Manifest, Split, read_manifest, read_task
+
+if TYPE_CHECKING:
+    from loco.tasks.audit import Audit
+    from loco.tasks.build import Outcome
 
 # A table that goes to a file or a pipe is not cut to the width of a terminal that is not there.
 _WIDTH_WITHOUT_TERMINAL = 200
+_MARKS = {"alarm": "[bold red]alarm[/bold red]", "note": "note", "fine": "[dim]fine[/dim]"}
+# How far a mean may be from Table 10's, which are rounded, for the rows to count as the paper's.
+_VERIFIED = 0.005
 _SHOWN = ("ndcg@1", "recall@10", "recall@100", "mrr@10", "map@100")
 
 
@@ -58,26 +67,60 @@ def print_task(card: TaskCard, built: Iterable[Manifest]) -> None:
     print_tasks([card], built)
 
 
-def print_built(manifests: Sequence[Manifest]) -> None:
-    """What a build made, beside Table 10."""
+def print_outcomes(outcomes: Sequence[Outcome]) -> None:
+    """What became of each task of a build, beside Table 10."""
     table = _table("Task", "Variant")
     _add_numbers(table, "Queries", "Documents", "Mean query", "Mean document", "Relevant", "Table 10", "Deviation")
-    for manifest in manifests:
-        counts, paper = manifest.counts, manifest.card.table10
-        beside = ("", "")
-        if paper is not None and manifest.variant != "mini":
-            query = counts.mean_query_chars / paper.mean_query_chars - 1
-            document = counts.mean_document_chars / paper.mean_document_chars - 1
-            beside = (" / ".join(_paper(paper)), f"{query:+.1%} / {document:+.1%}")
-        table.add_row(escape(manifest.task), _variant(manifest), *_counts(manifest), f"{counts.relevant:,}", *beside)
+    table.add_column("Status")
+    for outcome in outcomes:
+        manifest = outcome.manifest
+        if manifest is None:
+            table.add_row(escape(outcome.task), *[""] * 8, "[red]missing[/red]")
+            continue
+        status = _status(manifest) + (", kept as it was" if outcome.kept else "")
+        relevant = f"{manifest.counts.relevant:,}"
+        table.add_row(
+            escape(manifest.task), _variant(manifest), *_counts(manifest), relevant, *_beside_table10(manifest), status
+        )
     console().print(table)
-    for manifest in manifests:
+    for manifest in (outcome.manifest for outcome in outcomes if outcome.manifest is not None):
         provenance = manifest.provenance
         if provenance.equivalent:
-            console().print(f"{manifest.task}: an equivalent, {escape(provenance.equivalent)}")
+            console().print(f"{escape(manifest.task)} is an equivalent: {escape(provenance.equivalent)}")
         if provenance.dropped:
-            dropped = ", ".join(f"{count} {reason}" for reason, count in provenance.dropped.items())
-            console().print(f"{manifest.task}: left out: {escape(dropped)}")
+            dropped = ", ".join(f"{count:,} {reason}" for reason, count in provenance.dropped.items())
+            console().print(f"{escape(manifest.task)}: {escape(dropped)}")
+
+
+def print_overlaps(data: Path, built: Iterable[Manifest]) -> None:
+    """For each task that stands in both splits, how many texts of test stand in train too."""
+    for manifest in built:
+        other: Split = "train" if manifest.split == "test" else "test"
+        if read_manifest(data, manifest.variant, manifest.task, other) is None:
+            continue
+        from loco.tasks.audit import overlap
+
+        test, train = (read_task(data, manifest.variant, manifest.task, split) for split in SPLITS)
+        shared = overlap(test, train)
+        console().print(
+            f"{manifest.task}: {len(shared.queries):,} of {len(test.queries):,} test queries and "
+            f"{len(shared.documents):,} of {len(test.documents):,} test documents stand in train too."
+        )
+
+
+def print_audit(audit: Audit) -> None:
+    """What an audit found, the alarms first."""
+    from loco.tasks.audit import findings
+
+    out = console()
+    size = f"{audit.queries:,} queries, {audit.documents:,} documents"
+    out.print(f"[bold]{escape(audit.task)}[/bold], {audit.variant}: {size}")
+    table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for finding in findings(audit):
+        table.add_row(_MARKS[finding.level], escape(finding.text))
+    out.print(table)
 
 
 def print_models(cards: Iterable[ModelCard]) -> None:
@@ -156,6 +199,35 @@ def _counts(manifest: Manifest) -> tuple[str, ...]:
 
 def _paper(table10: Table10) -> tuple[str, ...]:
     return _figures(table10.test_queries, table10.test_documents, table10.mean_query_chars, table10.mean_document_chars)
+
+
+def _status(manifest: Manifest) -> str:
+    """Whether a built task is what Table 10 says the paper's is."""
+    if manifest.variant in ("mini", "imported"):
+        return "synthetic" if manifest.variant == "mini" else "imported"
+    if manifest.provenance.equivalent:
+        return "equivalent"
+    paper = manifest.card.table10
+    if paper is None or manifest.split == "train":
+        return "built"
+    same_rows = (manifest.counts.queries, manifest.counts.documents) == (paper.test_queries, paper.test_documents)
+    return "verified" if same_rows and max(map(abs, _deviations(manifest, paper))) <= _VERIFIED else "differs"
+
+
+def _beside_table10(manifest: Manifest) -> tuple[str, str]:
+    """Table 10's figures, and how far the means are from them; its means are those of the test split."""
+    paper = manifest.card.table10
+    if paper is None or manifest.variant == "mini" or manifest.split == "train":
+        return "", ""
+    return " / ".join(_paper(paper)), " / ".join(f"{deviation:+.1%}" for deviation in _deviations(manifest, paper))
+
+
+def _deviations(manifest: Manifest, paper: Table10) -> tuple[float, float]:
+    counts = manifest.counts
+    return (
+        counts.mean_query_chars / paper.mean_query_chars - 1,
+        counts.mean_document_chars / paper.mean_document_chars - 1,
+    )
 
 
 def _figures(*numbers: float) -> tuple[str, ...]:

@@ -5,15 +5,12 @@ Checked on write and on read. ``docs/result.schema.json`` is generated from thes
 
 from __future__ import annotations
 
-import gzip
-import io
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -24,6 +21,7 @@ from loco.models.card import ModelIdentity
 from loco.rank.ranking import Hit
 from loco.score.metrics import MEASURES, PRIMARY
 from loco.tasks.data import ContentHashes, Counts, Provenance, Split, Variant
+from loco.trec import trec_run
 
 LARGEST_FILE = 50_000_000
 _ROUNDING = 1e-6
@@ -192,20 +190,6 @@ def run_path(result_path: Path) -> Path:
     return result_path.with_name(f"{result_path.stem}.run.gz")
 
 
-def trec_run(hits: Mapping[str, Sequence[Hit]], tag: str) -> bytes:
-    """A ranking in TREC's six columns, gzipped (without a time stamp: the same ranking gives the same bytes).
-
-    The format separates by white space, so white space and ``%`` in ids are percent-encoded.
-    """
-    buffer = io.BytesIO()
-    with gzip.GzipFile(fileobj=buffer, mode="wb", mtime=0, filename="") as stream:
-        for query, documents in hits.items():
-            for rank, hit in enumerate(documents, start=1):
-                line = f"{_trec_id(query)} Q0 {_trec_id(hit.document)} {rank} {hit.score:.9g} {_trec_id(tag)}\n"
-                stream.write(line.encode())
-    return buffer.getvalue()
-
-
 def read_result(path: Path) -> Result:
     """Read and check a result file. A LocoError says what is wrong with it in one line."""
     try:
@@ -234,14 +218,6 @@ def result_files(path: Path) -> Iterator[Path]:
 def _slug(name: str) -> str:
     """A name as one path component: what is not a letter, digit, dot, dash or underscore becomes a dash."""
     return re.sub(r"[^\w.-]+", "-", name, flags=re.ASCII).strip(".-") or "unnamed"
-
-
-def _trec_id(identifier: str) -> str:
-    if "%" not in identifier and not any(character.isspace() for character in identifier):
-        return identifier
-    return "".join(
-        quote(character) if character == "%" or character.isspace() else character for character in identifier
-    )
 
 
 def _one_line(message: str) -> str:

@@ -18,8 +18,9 @@ from loco.errors import LocoError
 from loco.evaluation import evaluate_tasks
 from loco.models.card import ModelCard
 from loco.rank.ranking import Coverage, Hit, Ranking, TextCoverage
-from loco.results import json_schema, read_result, result_files, run_path, trec_run, write_result
+from loco.results import json_schema, read_result, result_files, run_path, write_result
 from loco.tasks.data import TaskData, write_task
+from loco.trec import trec_run
 
 
 class Alphabetical:

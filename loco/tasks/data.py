@@ -27,6 +27,7 @@ from loco.tasks.card import TaskCard, task_cards
 Variant = Literal["paper", "release", "mini", "imported"]
 VARIANTS: tuple[Variant, ...] = get_args(Variant)
 Split = Literal["test", "train"]
+SPLITS: tuple[Split, ...] = get_args(Split)
 Qrels = Mapping[str, Mapping[str, int]]
 
 _FILES = ("queries.parquet", "documents.parquet", "qrels.tsv")
@@ -45,16 +46,20 @@ class Texts:
         """From (id, text) pairs. ``kind`` ("query", "document") is the noun for errors.
 
         Raises LocoError for an id that is empty, stands twice, or holds a tab or a line break, which the qrels file
-        could not carry.
+        could not carry, and for a text that UTF-8 cannot carry.
         """
         pairs = list(rows)
         seen: set[str] = set()
-        for identifier, _ in pairs:
+        for identifier, text in pairs:
             if not identifier or any(character in identifier for character in "\t\r\n"):
                 raise LocoError(f"The {kind} id {identifier!r} is empty or holds a tab or line break.")
             if identifier in seen:
                 raise LocoError(f"The {kind} id '{identifier}' stands twice; ids must be unique.")
             seen.add(identifier)
+            try:
+                (identifier + text).encode()
+            except UnicodeEncodeError:
+                raise LocoError(f"The {kind} {identifier!r} holds a lone surrogate, which is no character.") from None
         return cls(tuple(i for i, _ in pairs), tuple(text for _, text in pairs))
 
     def __len__(self) -> int:
@@ -189,6 +194,14 @@ def variant_named(name: str) -> Variant:
     raise unknown("variant", name, VARIANTS, "loco build-data --help")
 
 
+def split_named(name: str) -> Split:
+    """The split called ``name``, or a LocoError with a suggestion."""
+    for split in SPLITS:
+        if split == name:
+            return split
+    raise unknown("split", name, SPLITS, "loco build-data --help")
+
+
 def task_names(data: Path, variant: Variant) -> list[str]:
     """The tasks that a variant can have: the benchmark's twelve, or what has been imported."""
     if variant != "imported":
@@ -239,13 +252,19 @@ def read_manifest(data: Path, variant: Variant, task: str, split: Split = "test"
     """The manifest of a built task, or None where it is not built."""
     path = recovered(task_folder(data, variant, task, split)) / "manifest.json"
     try:
-        return Manifest.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
+        manifest = Manifest.model_validate_json(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError as error:
+        raise LocoError(f"Cannot read {path}: {error.strerror}.") from error
     except ValidationError as error:
         problem = error.errors()[0]
         where = ".".join(map(str, problem["loc"])) or "json"
-        raise LocoError(f"{path} is damaged ({where}: {problem['msg']}). {_rebuild(variant, task)}") from error
+        raise LocoError(f"{path} is damaged ({where}: {problem['msg']}). {_rebuild(variant, task, split)}") from error
+    if (manifest.task, manifest.variant, manifest.split) != (task, variant, split):
+        found = f"{manifest.task} ({manifest.variant}, {manifest.split})"
+        raise LocoError(f"{path} is of {found}, not of what its folder says. {_rebuild(variant, task, split)}")
+    return manifest
 
 
 def built_tasks(data: Path) -> Iterator[Manifest]:
@@ -263,12 +282,12 @@ def read_task(data: Path, variant: Variant, task: str, split: Split = "test") ->
 
     manifest = read_manifest(data, variant, task, split)
     if manifest is None:
-        raise LocoError(f"Task '{task}' ({variant}) is not in {data}. Run: loco build-data {task} --variant {variant}")
+        raise LocoError(f"Task '{task}' ({variant}) is not in {data}. Run: {_command(variant, task, split)}")
     folder = task_folder(data, variant, task, split)
     for name in _FILES:
         path = folder / name
         if not path.is_file() or sha256_of(path) != manifest.files.get(name):
-            raise LocoError(f"{path} is missing or not what its manifest says. {_rebuild(variant, task)}")
+            raise LocoError(f"{path} is missing or not what its manifest says. {_rebuild(variant, task, split)}")
     texts = {}
     for name, kind in (("queries", "query"), ("documents", "document")):
         table = pq.read_table(folder / f"{name}.parquet")
@@ -286,5 +305,11 @@ def _folder(data: Path, variant: Variant, task: str, split: Split) -> Path:
     return data / variant / (task if split == "test" else f"{task}.{split}")
 
 
-def _rebuild(variant: str, task: str) -> str:
-    return f"Build it again: loco build-data {task} --variant {variant}"
+def _rebuild(variant: Variant, task: str, split: Split) -> str:
+    return f"Build it again: {_command(variant, task, split)}"
+
+
+def _command(variant: Variant, task: str, split: Split) -> str:
+    if variant == "imported":
+        return f"loco import FOLDER --name {task}"
+    return f"loco build-data {task} --variant {variant}" + (f" --split {split}" if split != "test" else "")

@@ -1,0 +1,130 @@
+"""The command line as a user meets it: a subprocess, its exit status, its two streams."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tasks import small_task
+
+from loco.tasks.data import write_task
+
+LOCO = Path(sys.executable).with_name("loco")
+
+
+def loco(*arguments: str | Path, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [LOCO, *map(str, arguments)],
+        cwd=cwd,
+        env={**os.environ, "LOCO_HOME": str(cwd / "home"), "COLUMNS": "200", **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A working folder whose $LOCO_HOME holds one small task, qmsum of variant mini."""
+    write_task(small_task(), tmp_path / "home" / "data")
+    return tmp_path
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = "import sys, loco, loco.cli; print(*sys.modules)"
+    modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    heavy = {"torch", "transformers", "datasets", "pandas", "numpy", "pyarrow", "pydantic", "nltk", "bm25s", "rich"}
+    assert not heavy & set(modules)
+
+
+def test_evaluating_writes_a_result_and_a_run_and_does_not_repeat_itself(home: Path) -> None:
+    arguments = ("eval", "--model", "bm25", "--task", "qmsum", "--variant", "mini")
+    first = loco(*arguments, cwd=home)
+    assert first.returncode == 0, first.stderr
+    assert "1.0000" in first.stdout
+    assert "average over 1 of 12 tasks" in first.stdout
+    written = sorted(path.relative_to(home).as_posix() for path in (home / "results").rglob("*") if path.is_file())
+    assert written == ["results/bm25/full/mini/qmsum.json", "results/bm25/full/mini/qmsum.run.gz"]
+    before = (home / written[0]).read_bytes()
+    second = loco(*arguments, cwd=home)
+    assert "already there and identical" in second.stderr
+    assert (home / written[0]).read_bytes() == before
+    assert json.loads(before)["measurement"]["command"] == "loco " + " ".join(arguments)
+
+
+def test_json_goes_to_standard_output_alone(home: Path) -> None:
+    done = loco("eval", "--model", "bm25", "--variant", "mini", "--json", cwd=home)
+    printed = json.loads(done.stdout)
+    assert printed["tasks"] == 1
+    assert printed["average_ndcg@10"] == 1.0
+    assert printed["results"][0]["metrics"]["recall@10"]["value"] == 1.0
+    assert "Not built in variant 'mini', so left out: summ_screen_fd" in done.stderr
+
+
+def test_results_are_shown_and_validated(home: Path) -> None:
+    loco("eval", "--model", "bm25", "--variant", "mini", cwd=home)
+    assert "bm25, full, mini (measured)" in loco("results", "show", "results", cwd=home).stdout
+    assert loco("results", "validate", "results", cwd=home).stdout == "1 result is valid.\n"
+    path = home / "results/bm25/full/mini/qmsum.json"
+    path.write_text(path.read_text().replace('"origin": "measured"', '"origin": "dreamt"'))
+    refused = loco("results", "validate", "results", cwd=home)
+    assert refused.returncode == 2
+    assert "origin: Input should be 'measured' or 'reported'" in refused.stderr
+
+
+def test_tasks_and_models_are_listed(home: Path) -> None:
+    tasks = loco("tasks", cwd=home).stdout
+    assert "courtlistener_Plain_Text" in tasks
+    assert "57,028" in tasks
+    assert " mini " in tasks
+    assert "MIT (QMSum)" in loco("tasks", "qmsum", cwd=home).stdout
+    assert "bm25-rank" in loco("models", cwd=home).stdout
+    assert "k1 1.2" in loco("models", "show", "bm25", cwd=home).stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (("eval", "--model", "bm52", "--variant", "mini"), "No model 'bm52'. Did you mean 'bm25'? See: loco models"),
+        (("eval", "--model", "bm25", "--task", "qmsun"), "No task 'qmsun'. Did you mean 'qmsum'? See: loco tasks"),
+        (("eval", "--model", "bm25", "--variant", "min"), "No variant 'min'. Did you mean 'mini'?"),
+        (("eval", "--model", "bm25", "--variant", "mini", "--strategy", "ful"), "Did you mean 'full'?"),
+        (("eval", "--model", "bm25", "--task", "../mini/qmsum"), "No task '../mini/qmsum'"),
+        (("eval", "--model", "bm25", "--variant", "paper"), "Run: loco build-data --variant paper"),
+        (("build-data", "qmsun"), "No task 'qmsun'. Did you mean 'qmsum'?"),
+        (("build-data", "qmsum", "--from", "nowhere"), "nowhere"),
+        (("tasks", "gov-report"), "Did you mean 'gov_report'?"),
+        (("results", "show", "nowhere"), "No file or folder nowhere"),
+    ],
+)
+def test_bad_input_is_one_line_and_status_2(home: Path, arguments: tuple[str, ...], line: str) -> None:
+    done = loco(*arguments, cwd=home)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert line in done.stderr
+    assert done.stderr.startswith("loco: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(home: Path) -> None:
+    (home / "file").write_text("in the way")
+    done = loco("eval", "--model", "bm25", "--variant", "mini", "--out", "file", cwd=home)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 2), done.stderr
+    assert "Cannot write file/bm25" in done.stderr
+
+
+def test_mini_is_built_without_a_download_and_is_the_same_bytes_again(tmp_path: Path) -> None:
+    for out in ("a", "b"):
+        done = loco(
+            "build-data", "qmsum", "--variant", "mini", "--out", out, cwd=tmp_path, PYTHONHASHSEED=str(ord(out))
+        )
+        assert done.returncode == 0, done.stderr
+    names = sorted(path.name for path in (tmp_path / "a/mini/qmsum").iterdir())
+    assert names == ["documents.parquet", "manifest.json", "qrels.tsv", "queries.parquet"]
+    for name in names:
+        assert (tmp_path / "a/mini/qmsum" / name).read_bytes() == (tmp_path / "b/mini/qmsum" / name).read_bytes()
