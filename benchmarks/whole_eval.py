@@ -17,16 +17,19 @@ from timing import compare
 BARE = """
 import sys
 import bm25s, pyarrow.parquet as pq, pytrec_eval
-from loco_adapters.bm25.analyzer import analyze
+from bm25s.tokenization import Tokenized
+from loco_adapters.bm25.analyzer import TermIds
 folder = sys.argv[1]
 queries, documents = (pq.read_table(f"{folder}/{name}.parquet").to_pydict() for name in ("queries", "documents"))
 qrels = {}
 for line in open(f"{folder}/qrels.tsv").readlines()[1:]:
     query, document, grade = line.split("\\t")
     qrels.setdefault(query, {})[document] = int(grade)
+term_ids = TermIds()
+corpus, asked = ([term_ids(text).tolist() for text in texts["text"]] for texts in (documents, queries))
 model = bm25s.BM25(method="lucene", k1=1.2, b=0.75)
-model.index([analyze(text) for text in documents["text"]], show_progress=False)
-found, scores = model.retrieve([analyze(text) for text in queries["text"]], k=100, show_progress=False)
+model.index(Tokenized(ids=corpus, vocab=term_ids.vocabulary), show_progress=False)
+found, scores = model.retrieve(Tokenized(ids=asked, vocab=term_ids.vocabulary), k=100, show_progress=False)
 run = {
     query: {documents["id"][d]: float(s) for d, s in zip(row, values)}
     for query, row, values in zip(queries["id"], found.tolist(), scores.tolist())
