@@ -9,7 +9,7 @@ it; it is not used here because it takes about seven times as long for a word, a
 from __future__ import annotations
 
 import re
-from array import array
+from struct import iter_unpack
 
 # A word as Porter sees it: [C](VC){m}[V], where y is a consonant at the start and after a vowel. Every character that
 # is none of aeiouy is a consonant, digits and other alphabets included.
@@ -67,8 +67,8 @@ def stem(word: str) -> str:
     Lucene's stemmer counts letters in Java's UTF-16 strings, so a character beyond U+FFFF is two consonants here too.
     """
     if not word.isascii() and max(word) > "\uffff":
-        units = array("H", word.encode("utf-16-le"))
-        return _stem("".join(map(chr, units))).encode("utf-16-le", "surrogatepass").decode("utf-16-le")
+        units = "".join(chr(unit) for (unit,) in iter_unpack("<H", word.encode("utf-16-le")))
+        return _stem(units).encode("utf-16-le", "surrogatepass").decode("utf-16-le")
     return _stem(word)
 
 
