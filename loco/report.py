@@ -179,6 +179,8 @@ def _print_group(title: str, results: Sequence[Result]) -> None:
         )
     known = sum(result.task in order for result in results)
     over = f"all {len(order)} tasks" if known == len(order) else f"{known} of {len(order)} tasks"
+    if not known:
+        over = f"{len(results)} imported tasks"
     table.add_section()
     table.add_row(f"[bold]average over {over}[/bold]", "", "", f"[bold]{average(results):.4f}[/bold]")
     console().print(table)

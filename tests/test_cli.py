@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -128,3 +129,51 @@ def test_mini_is_built_without_a_download_and_is_the_same_bytes_again(tmp_path: 
     assert names == ["documents.parquet", "manifest.json", "qrels.tsv", "queries.parquet"]
     for name in names:
         assert (tmp_path / "a/mini/qmsum" / name).read_bytes() == (tmp_path / "b/mini/qmsum" / name).read_bytes()
+
+
+def test_building_everything_keeps_what_stands_and_tells_what_is_missing(tmp_path: Path) -> None:
+    rows = [{"id": f"i{n}", "pid": f"p{n}", "input": f"What?\n\nSpeaker {n}: Hm.", "output": "Hm"} for n in range(3)]
+    for task in ("qmsum", "gov_report"):
+        file = tmp_path / "scrolls" / task / "validation.jsonl"
+        file.parent.mkdir(parents=True)
+        file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    file.write_text("{")
+    arguments = ("build-data", "--variant", "paper", "--from", "scrolls")
+    first = loco(*arguments, cwd=tmp_path)
+    assert first.returncode == 2, "because some are missing"
+    assert re.search(r"qmsum +paper +3 +3 .* differs", first.stdout), first.stdout
+    assert first.stdout.count("missing") == 11
+    assert "gov_report: scrolls/gov_report/validation.jsonl, line 1: not JSON" in first.stderr
+    assert "qasper_title: scrolls holds no files of qasper_title (paper)." in first.stderr
+    second = loco(*arguments, cwd=tmp_path)
+    assert "differs, kept as it was" in second.stdout
+    assert "kept" not in loco(*arguments, "--force", cwd=tmp_path).stdout
+
+
+def test_train_is_written_beside_test_and_their_overlap_is_told(tmp_path: Path) -> None:
+    for split in ("test", "train"):
+        done = loco("build-data", "2wikimqa", "--variant", "mini", "--split", split, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+    assert "2wikimqa: 0 of 48 test queries and 0 of 48 test documents stand in train too." in done.stdout
+    folders = sorted(path.name for path in (tmp_path / "home/data/mini").iterdir())
+    assert folders == ["2wikimqa", "2wikimqa.train"]
+    assert "2wikimqa.train" not in loco("tasks", cwd=tmp_path).stdout
+
+
+def test_a_task_is_audited_exported_imported_and_evaluated_again(home: Path) -> None:
+    audited = loco("audit", "qmsum", "--variant", "mini", cwd=home)
+    assert "No document is another's exact or near duplicate" in audited.stdout, audited.stderr
+    assert (home / "home/data/mini/qmsum/audit.json").is_file()
+    exported = loco("export", "qmsum", "--variant", "mini", "--format", "beir", "--out", "out", cwd=home)
+    written = [Path(line).relative_to(home.resolve() / "out").as_posix() for line in exported.stdout.splitlines()]
+    assert written == ["corpus.jsonl", "export.json", "qrels/test.tsv", "queries.jsonl"]
+    assert "imported" in loco("import", "out", "--name", "again", cwd=home).stdout
+    evaluated = loco("eval", "--model", "bm25", "--variant", "imported", "--json", cwd=home)
+    assert json.loads(evaluated.stdout)["results"][0]["task"] == "again"
+    refused = loco("eval", "--model", "bm25", "--variant", "imported", "--task", "agian", cwd=home)
+    assert "No task 'agian'. Did you mean 'again'?" in refused.stderr
+
+
+def test_document_lengths_are_drawn(home: Path) -> None:
+    assert loco("tasks", "--plot", "lengths.svg", cwd=home).stdout == "Wrote lengths.svg\n"
+    assert (home / "lengths.svg").read_text().startswith("<svg")

@@ -74,7 +74,7 @@ def plot_lengths(data: Path, path: Path) -> Path:
     Raises LocoError for a file that is not called .svg, where nothing is built, and for a damaged task.
     """
     if path.suffix.lower() != ".svg":
-        raise LocoError(f"The figure is an SVG, so {path} should be called {path.name or 'lengths'}.svg.")
+        raise LocoError(f"The figure is an SVG, so {path} should be called {path.stem or 'lengths'}.svg.")
     rows = list(read_lengths(data, built_tasks(data)))
     if not rows:
         raise LocoError(f"No task is built in {data}, so there is nothing to draw. Run: loco build-data")
