@@ -16,8 +16,9 @@ from pathlib import Path
 
 import bm25s
 import Stemmer
-from loco_adapters.bm25.analyzer import TermIds
 from zipf import texts_of
+
+from loco_adapters.bm25.analyzer import TermIds
 
 RUNS = 11
 

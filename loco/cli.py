@@ -105,6 +105,15 @@ def build_data_command(
     seed: Annotated[
         int | None, typer.Option("--seed", metavar="N", help="For --variant mini: makes another synthetic LoCo.")
     ] = None,
+    sections: Annotated[
+        str | None,
+        typer.Option(
+            "--sections",
+            metavar="A,B",
+            help="For legal_case_reports: what its queries are made of.",
+            show_default="citphrases,citances,legistitles",
+        ),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="With no task named: build again what is there.")] = False,
     offline: Annotated[bool, typer.Option("--offline", help="Never ask the hub; use what was downloaded.")] = False,
 ) -> None:
@@ -122,7 +131,8 @@ def build_data_command(
     known_variant, known_split = variant_named(variant), split_named(split)
     folder = data_home() if out is None else out
     if tasks:
-        outcomes = list(build_named(tasks, known_variant, known_split, source, folder, seed))
+        chosen = None if sections is None else sections.split(",")
+        outcomes = list(build_named(tasks, known_variant, known_split, source, folder, seed, chosen))
     else:
         outcomes = list(build_everything(known_variant, known_split, source, folder, seed, force=force))
     failed = [outcome for outcome in outcomes if outcome.manifest is None]

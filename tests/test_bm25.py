@@ -15,11 +15,6 @@ import pytest
 import pytrec_eval
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from loco_adapters import model_cards
-from loco_adapters.bm25.analyzer import TermIds
-from loco_adapters.bm25.index import LuceneIndex, one_byte_lengths
-from loco_adapters.bm25.lucene import LuceneBM25
-from loco_adapters.bm25.okapi import OkapiBM25
 
 from loco.errors import LocoError
 from loco.models.card import ModelCard
@@ -28,6 +23,11 @@ from loco.phases import recording
 from loco.rank.ranking import Hit
 from loco.tasks.card import task_card
 from loco.tasks.data import Provenance, TaskData, Texts
+from loco_adapters import model_cards
+from loco_adapters.bm25.analyzer import TermIds
+from loco_adapters.bm25.index import LuceneIndex, one_byte_lengths
+from loco_adapters.bm25.lucene import LuceneBM25
+from loco_adapters.bm25.okapi import OkapiBM25
 
 CARDS = {card.name: card for card in model_cards()}
 K1, B = 1.2, 0.75

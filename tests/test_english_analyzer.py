@@ -10,6 +10,7 @@ from functools import partial
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from loco_adapters.bm25.analyzer import STOP_WORDS, TermIds, analyze
 from loco_adapters.bm25.porter import stem
 from loco_adapters.bm25.unicode_classes import OTHER, RANGES, CharacterClasses

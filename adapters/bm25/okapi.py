@@ -5,11 +5,12 @@ from __future__ import annotations
 from loco.errors import LocoError
 from loco.models.card import ModelCard
 from loco.phases import phase
+from loco.progress import tracked
 from loco.rank.ranking import Hit, Pool, Ranking
 from loco.tasks.data import TaskData
 
 from .analyzer import TermIds
-from .texts import analyzed, tracked, whole
+from .texts import analyzed, whole
 
 
 class OkapiBM25:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterable, Sequence, Sized
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Sequence, Sized
+from typing import TYPE_CHECKING
 
+from loco.progress import tracked
 from loco.rank.ranking import Coverage, TextCoverage
 
 from .analyzer import TermIds
@@ -13,8 +13,6 @@ from .analyzer import TermIds
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
-
-Item = TypeVar("Item")
 
 
 def analyzed(texts: Sequence[str], term_ids: TermIds, label: str) -> list[npt.NDArray[np.int32]]:
@@ -25,16 +23,6 @@ def analyzed(texts: Sequence[str], term_ids: TermIds, label: str) -> list[npt.ND
 def whole(queries: Sequence[Sized], documents: Sequence[Sized]) -> Coverage:
     """The coverage of a model that sees every term; tokens are index terms."""
     return Coverage(_whole(queries), _whole(documents))
-
-
-def tracked(items: Sequence[Item], label: str) -> Iterable[Item]:
-    """The items, counted by a progress bar on stderr where that is a terminal."""
-    if not sys.stderr.isatty():
-        return items
-    from rich.console import Console
-    from rich.progress import track
-
-    return track(items, label, console=Console(stderr=True), transient=True)
 
 
 def _whole(texts: Sequence[Sized]) -> TextCoverage:

@@ -43,6 +43,7 @@ _SINGLE = f"(?:[Ss]{_X})+|I{_X}"
 
 _RULES = tuple(map(re.compile, (_WORD, _EMOJI, _SINGLE)))
 _START = re.compile("[LpHNKUZPY#RSsI]")
+_NO_WORD = re.compile("[UXZVvCTt]*")  # what is no word without another character, however much there is of it
 
 # The same _WORD for ASCII alone, on the text itself. Looking behind spares a long line of underscores, which is no
 # word, a match attempt of its own at each of them.
@@ -69,13 +70,21 @@ def _words_by_class(text: str) -> list[str]:
     at = 0
     while start := _START.search(classes, at):
         at = start.start()
-        limit = _limit(text, at) if beyond_bmp else at + LONGEST
-        # The longest match wins, whatever rule it is by, and a match sees nothing beyond the limit.
-        end = max((match.end() for rule in _RULES if (match := rule.match(classes, at, limit))), default=0)
+        end = _longest_match(classes, at, at + LONGEST)
+        if beyond_bmp and end - at > LONGEST // 2:
+            end = _longest_match(classes, at, _limit(text, at))
         if end:
             found.append(text[at:end])
-        at = end or at + 1
+            at = end
+        else:
+            # A word that began further on among these would have to reach what stands behind them.
+            at = max(at + 1, _NO_WORD.match(classes, at + 1).end() + 1 - LONGEST)  # type: ignore[union-attr]
     return found
+
+
+def _longest_match(classes: str, start: int, limit: int) -> int:
+    """The end of the longest match at ``start`` of whatever rule, none of which sees beyond ``limit``; 0 for none."""
+    return max((match.end() for rule in _RULES if (match := rule.match(classes, start, limit))), default=0)
 
 
 def _limit(text: str, start: int) -> int:

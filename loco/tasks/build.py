@@ -13,7 +13,7 @@ from typing import Protocol
 
 from loco.errors import LocoError
 from loco.settings import data_home
-from loco.tasks.builders import courtlistener, longbench, qasper, release, scrolls, stackoverflow
+from loco.tasks.builders import courtlistener, legal_cases, longbench, qasper, release, scrolls, stackoverflow
 from loco.tasks.card import TaskCard, task_card, task_cards
 from loco.tasks.data import (
     VARIANTS,
@@ -49,7 +49,7 @@ class Builder(Protocol):
 
 
 # In order of preference: the official release comes before what stands in for it.
-_BUILDERS: tuple[Builder, ...] = (release, scrolls, qasper, longbench, courtlistener, stackoverflow)
+_BUILDERS: tuple[Builder, ...] = (release, scrolls, qasper, longbench, courtlistener, legal_cases, stackoverflow)
 
 
 @dataclass(frozen=True)
@@ -78,20 +78,28 @@ def build_data(
     source: Path | str | None = None,
     out: Path | str | None = None,
     seed: int | None = None,
+    sections: Sequence[str] | None = None,
 ) -> Manifest:
     """Build a task and write it to ``<out>/<variant>/<task>/``, by default below the user's data folder.
 
     ``source`` is a file or folder with the upstream data; without it they come from the hub. The split "train" is
-    written beside test, as ``<task>.train``. ``seed`` is for the variant "mini". Raises LocoError for everything a
-    user can mend; an earlier build then stays as it was.
+    written beside test, as ``<task>.train``. ``seed`` is for the variant "mini", ``sections`` for legal_case_reports
+    (:data:`loco.tasks.builders.legal_cases.SECTIONS`). Raises LocoError for everything a user can mend; an earlier
+    build then stays as it was.
     """
     card, chosen, part = task_card(task), variant_named(variant), split_named(split)
-    built = build_task(card, chosen, None if source is None else Path(source), split=part, seed=seed)
+    built = build_task(card, chosen, None if source is None else Path(source), split=part, seed=seed, sections=sections)
     return write_task(built, data_home() if out is None else Path(out))
 
 
 def build_named(
-    tasks: Sequence[str], variant: Variant, split: Split, source: Path | None, out: Path, seed: int | None
+    tasks: Sequence[str],
+    variant: Variant,
+    split: Split,
+    source: Path | None,
+    out: Path,
+    seed: int | None = None,
+    sections: Sequence[str] | None = None,
 ) -> Iterator[Outcome]:
     """Build some tasks, one after the other; what fails is told, and the others go on.
 
@@ -99,13 +107,15 @@ def build_named(
     """
     for task in dict.fromkeys(task_card(name).name for name in tasks):
         try:
-            yield Outcome(task, build_data(task, variant, split=split, source=source, out=out, seed=seed))
+            manifest = build_data(task, variant, split=split, source=source, out=out, seed=seed, sections=sections)
         except LocoError as error:
             yield Outcome(task, problem=str(error))
+        else:
+            yield Outcome(task, manifest)
 
 
 def build_everything(
-    variant: Variant, split: Split, source: Path | None, out: Path, seed: int | None, *, force: bool = False
+    variant: Variant, split: Split, source: Path | None, out: Path, seed: int | None = None, *, force: bool = False
 ) -> Iterator[Outcome]:
     """Build every task that can be reached, one after the other.
 
@@ -121,13 +131,21 @@ def build_everything(
 
 
 def build_task(
-    card: TaskCard, variant: Variant, source: Path | None = None, *, split: Split = "test", seed: int | None = None
+    card: TaskCard,
+    variant: Variant,
+    source: Path | None = None,
+    *,
+    split: Split = "test",
+    seed: int | None = None,
+    sections: Sequence[str] | None = None,
 ) -> TaskData:
     """Build a task in memory by the first builder that can make it, with ``source`` the first that finds its files."""
     if variant == "mini":
         return _mini(card, split, source, seed)
     if seed is not None:
         raise LocoError(f"A seed is for the variant 'mini', which is generated; '{variant}' is read from its source.")
+    if sections is not None:
+        return _legal_cases(card, variant, split, source, sections)
     builders = _builders(card.name, variant, split)
     if not builders:
         known = [name for name in VARIANTS if card.name in buildable(name, split)]
@@ -167,6 +185,14 @@ def _mini(card: TaskCard, split: Split, source: Path | None, seed: int | None) -
     if source is not None:
         raise LocoError("The variant 'mini' is generated and reads no files. Leave out --from.")
     return mini.build(card, split) if seed is None else mini.build(card, split, seed)
+
+
+def _legal_cases(
+    card: TaskCard, variant: Variant, split: Split, source: Path | None, sections: Sequence[str]
+) -> TaskData:
+    if card.name not in legal_cases.tasks(variant, split) or source is None:
+        raise LocoError("Sections are for legal_case_reports --variant paper --from PATH: they make up its queries.")
+    return legal_cases.build_with(card, variant, split, source, sections)
 
 
 def _from_hub(builder: Builder, card: TaskCard, variant: Variant, split: Split) -> TaskData:

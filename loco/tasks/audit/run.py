@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import math
-import sys
 from collections import Counter
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from loco.models.protocols import Retriever
 from loco.models.registry import load_model, model_card
+from loco.progress import tracked
 from loco.score.metrics import PRIMARY, score
 from loco.tasks.audit.ceiling import DEPTH, DERIVATION, expected_ndcg
 from loco.tasks.audit.duplicates import SHINGLE_WORDS, THRESHOLD, NearDuplicates, Shingler
@@ -121,7 +121,7 @@ def _scan_documents(task: TaskData, queries: Mapping[str, _Query], near: NearDup
     exact: dict[str, int] = {}
     in_relevant: set[str] = set()
     anywhere: set[str] = set()
-    for number, (identifier, text) in enumerate(_progress(task.documents, f"audit {task.card.name}")):
+    for number, (identifier, text) in enumerate(tracked(list(task.documents), f"audit {task.card.name}")):
         tokens = segments(text)
         scan.add(identifier, text, len(tokens))
         plain, words = normalised(text), words_of(tokens)
@@ -207,16 +207,3 @@ def _largest_first(groups: Iterable[list[str]]) -> Groups:
 
 def _digest(text: str) -> bytes:
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
-
-
-def _progress(texts: Texts, label: str) -> Iterable[tuple[str, str]]:
-    if not sys.stderr.isatty():
-        return texts
-    return _with_bar(texts, label)
-
-
-def _with_bar(texts: Texts, label: str) -> Iterator[tuple[str, str]]:
-    from rich.console import Console
-    from rich.progress import track
-
-    yield from track(texts, label, total=len(texts), console=Console(stderr=True), transient=True)
