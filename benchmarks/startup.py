@@ -7,6 +7,7 @@ from pathlib import Path
 
 from timing import compare
 
+print('loco --help against python -c "import typer"')
 compare(
     [str(Path(sys.executable).with_name("loco")), "--help"],
     [sys.executable, "-c", "import typer"],

@@ -27,6 +27,7 @@ def compare(ours: Sequence[str], peer: Sequence[str], runs: int, environment: Ma
     seconds(ours, environment), seconds(peer, environment)
     pairs = [(seconds(ours, environment), seconds(peer, environment)) for _ in range(runs)]
     ratios = sorted(mine / other for mine, other in pairs)
-    print(f"ours {statistics.median(mine for mine, _ in pairs):.3f} s   {' '.join(ours)[:100]}")
-    print(f"peer {statistics.median(other for _, other in pairs):.3f} s   {' '.join(peer)[:100]}")
+    print(
+        f"ours {statistics.median(mine for mine, _ in pairs):.3f} s, peer {statistics.median(other for _, other in pairs):.3f} s"
+    )
     print(f"ratio ours/peer: median {statistics.median(ratios):.2f}, {ratios[0]:.2f} to {ratios[-1]:.2f}, {runs} pairs")

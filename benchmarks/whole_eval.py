@@ -38,6 +38,7 @@ values = pytrec_eval.RelevanceEvaluator(qrels, {"ndcg_cut.10"}).evaluate(run)
 print(sum(v["ndcg_cut_10"] for v in values.values()) / len(values))
 """
 
+print("loco eval of qmsum (paper) against a bare script, whole processes")
 source = Path(sys.argv[1] if len(sys.argv) > 1 else "../shared/data/scrolls")
 loco = str(Path(sys.executable).with_name("loco"))
 with tempfile.TemporaryDirectory() as folder:
