@@ -26,8 +26,7 @@ def compare(ours: Sequence[str], peer: Sequence[str], runs: int, environment: Ma
     """Run both commands in turn, once to warm up and then ``runs`` times; print medians and the ratio of each pair."""
     seconds(ours, environment), seconds(peer, environment)
     pairs = [(seconds(ours, environment), seconds(peer, environment)) for _ in range(runs)]
-    ratios = sorted(mine / other for mine, other in pairs)
-    print(
-        f"ours {statistics.median(mine for mine, _ in pairs):.3f} s, peer {statistics.median(other for _, other in pairs):.3f} s"
-    )
+    ratios = sorted(a / b for a, b in pairs)
+    mine, other = (statistics.median(side) for side in zip(*pairs, strict=True))
+    print(f"ours {mine:.3f} s, peer {other:.3f} s")
     print(f"ratio ours/peer: median {statistics.median(ratios):.2f}, {ratios[0]:.2f} to {ratios[-1]:.2f}, {runs} pairs")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 
@@ -19,3 +20,11 @@ def home() -> Path:
 def data_home() -> Path:
     """The folder of built tasks: ``<home>/data/<variant>/<task>/``."""
     return home() / "data"
+
+
+def go_offline() -> None:
+    """Never ask the hub from here on, in this process and those it starts: as if HF_HUB_OFFLINE had been set."""
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    constants = sys.modules.get("huggingface_hub.constants")
+    if constants is not None:  # it has read the variable already, and reads it only once
+        vars(constants)["HF_HUB_OFFLINE"] = True

@@ -92,15 +92,18 @@ class Provenance(_FileModel):
     """Who made a task out of what.
 
     ``equivalent`` is empty where the rows are the variant's own, else the reason why they only stand in for them.
-    ``dropped`` counts what was left out, by reason.
+    ``source_sha256`` has the SHA-256, in hexadecimal, of each file that was read, by what ``source`` calls it.
+    ``dropped`` counts what was left out, by reason; ``licences`` the texts under each, where they differ.
     """
 
     builder: str
     builder_version: int
     source: str
     source_revision: str
+    source_sha256: dict[str, str] = {}
     equivalent: str = ""
     dropped: dict[str, int] = {}
+    licences: dict[str, int] = {}
 
 
 class Counts(_FileModel):

@@ -19,7 +19,7 @@ from pydantic import Field
 from loco.errors import LocoError
 from loco.tasks.card import TaskCard
 from loco.tasks.data import Provenance, Split, TaskData, Texts, Variant
-from loco.tasks.sources.files import SourceFile, local_file
+from loco.tasks.sources.files import SourceFile, checksums, local_file
 from loco.tasks.sources.hub import hub_file
 from loco.tasks.sources.jsonl import Row, read_rows
 
@@ -72,6 +72,7 @@ def build(card: TaskCard, variant: Variant, split: Split, source: Path | None) -
         builder_version=VERSION,
         source=file.label,
         source_revision=file.revision,
+        source_sha256=checksums(file),
         equivalent=_equivalent(card, len(rows)),
         dropped=dict(notes),
     )

@@ -13,13 +13,12 @@ from __future__ import annotations
 
 import gzip
 import json
-import re
 import tarfile
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -27,20 +26,20 @@ from pydantic import ValidationError
 from loco.errors import LocoError
 from loco.tasks.card import TaskCard
 from loco.tasks.data import Provenance, Split, TaskData, Texts, Variant
-from loco.tasks.sources.files import SourceFile, local_file, opened
+from loco.tasks.sources.files import SourceFile, checksums, local_file, one_line, opened, refuse_outside
 from loco.tasks.sources.hub import hub_file
-from loco.tasks.sources.jsonl import SURROGATES, Row, short
+from loco.tasks.sources.jsonl import Row, repaired, short, wrong_field
+from loco.tasks.sources.upstream import upstreams
 
 NAME = "qasper"
 VERSION = 1
 
 _REPO = "allenai/qasper"
-_REVISION = "refs/convert/parquet"
+_REVISION = upstreams()[_REPO].revision
 _UPSTREAM = "https://qasper-dataset.s3.us-west-2.amazonaws.com"
 _TASKS = ("qasper_title", "qasper_abstract")
 _LARGEST_JSON = 1 << 30  # the real ones are below 100 MB
 _ROWS_AT_ONCE = 64
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 Section = tuple[str | None, Sequence[str] | None]
 
@@ -113,7 +112,7 @@ def build(card: TaskCard, variant: Variant, split: Split, source: Path | None) -
     papers = list(_papers(file))
     for paper in papers:
         query = paper.title if field == "title" else paper.abstract
-        identifier = _repaired(paper.id, notes)
+        identifier = repaired(paper.id, notes)
         if identifier in documents:
             raise LocoError(
                 f"{paper.where}: the id {short(identifier)} stands twice; ids must be unique. {file.remedy}"
@@ -123,8 +122,8 @@ def build(card: TaskCard, variant: Variant, split: Split, source: Path | None) -
         elif query is None or not query.strip():
             notes[f"papers without {'a title' if field == 'title' else 'an abstract'}"] += 1
         else:
-            queries[identifier] = _repaired(query, notes)
-            documents[identifier] = _repaired(paper.text, notes)
+            queries[identifier] = repaired(query, notes)
+            documents[identifier] = repaired(paper.text, notes)
     if not papers:
         raise LocoError(f"{file} holds no papers. {file.remedy}")
     provenance = Provenance(
@@ -132,6 +131,7 @@ def build(card: TaskCard, variant: Variant, split: Split, source: Path | None) -
         builder_version=VERSION,
         source=file.label,
         source_revision=file.revision,
+        source_sha256=checksums(file),
         equivalent=_equivalent(card, split, len(papers)),
         dropped=dict(notes),
     )
@@ -216,23 +216,14 @@ def _parquet_rows(file: SourceFile) -> Iterator[Mapping[str, Any]]:
             for batch in parquet.iter_batches(_ROWS_AT_ONCE, columns=columns):
                 yield from batch.to_pylist()
     except (pa.ArrowException, OSError, ValueError) as error:  # ValueError: a string column that is not UTF-8
-        problem = " ".join(str(error).split()).rstrip(".")
-        raise LocoError(f"{file} is damaged or not parquet ({problem}). {file.remedy}") from error
+        raise LocoError(f"{file} is damaged or not parquet ({one_line(error)}). {file.remedy}") from error
 
 
 def _checked(kind: type[RowT], value: object, where: str, file: SourceFile) -> RowT:
     try:
         return kind.model_validate(value)
     except ValidationError as error:
-        problem = error.errors()[0]
-        field = ".".join(map(str, problem["loc"]))
-        if not field:
-            what = "not an object of fields"
-        elif problem["type"] == "missing":
-            what = f"the field '{field}' is missing"
-        else:
-            what = f"the field '{field}' {problem['msg'].removeprefix('Input ')}"
-        raise LocoError(f"{where}: {what}. {file.remedy}") from error
+        raise LocoError(f"{where}: {wrong_field(error)}. {file.remedy}") from error
 
 
 def _content(file: SourceFile) -> bytes:
@@ -247,7 +238,7 @@ def _archived(file: SourceFile) -> bytes:
         with gzip.open(file.path) as stream:
             with tarfile.open(fileobj=stream, mode="r:") as archive:
                 for info in archive:
-                    _refuse_outside(info.name, file)
+                    refuse_outside(info.name, file)
                     if content is None and info.isreg() and PurePosixPath(info.name).name == file.member:
                         content = _bytes(archive, info, file)
             while stream.read(1 << 20):
@@ -266,23 +257,6 @@ def _bytes(archive: tarfile.TarFile, info: tarfile.TarInfo, file: SourceFile) ->
         raise LocoError(f"{file} would unpack to {info.size:,} bytes, which QASPER does not. {file.remedy}")
     stream = archive.extractfile(info)
     return stream.read() if stream else b""
-
-
-def _refuse_outside(name: str, file: SourceFile) -> None:
-    for kind in (PurePosixPath, PureWindowsPath):
-        path = kind(name)
-        if path.anchor or ".." in path.parts:
-            raise LocoError(
-                f"{file.path} holds {name!r}, a path outside its folder, so nothing of it is read. {file.remedy}"
-            )
-
-
-def _repaired(text: str, notes: Counter[str]) -> str:
-    """``text`` with U+FFFD for half surrogate pairs, which JSON can escape but UTF-8 cannot hold."""
-    repaired, count = _SURROGATE.subn("\ufffd", text)
-    if count:
-        notes[SURROGATES] += count
-    return repaired
 
 
 def _equivalent(card: TaskCard, split: Split, papers: int) -> str:

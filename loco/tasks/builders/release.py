@@ -14,7 +14,7 @@ from typing import TypeVar
 from loco.errors import LocoError
 from loco.tasks.card import TaskCard, task_cards
 from loco.tasks.data import Provenance, Split, TaskData, Texts, Variant
-from loco.tasks.sources.files import SourceFile, local_file
+from loco.tasks.sources.files import SourceFile, checksums, local_file
 from loco.tasks.sources.hub import hub_file
 from loco.tasks.sources.jsonl import Row, at, read_rows, short
 
@@ -85,6 +85,7 @@ def build(card: TaskCard, variant: Variant, split: Split, source: Path | None) -
         builder_version=VERSION,
         source=f"{query_file.label}, {document_file.label}",
         source_revision=f"{query_file.revision}, {document_file.revision}",
+        source_sha256=checksums(query_file, document_file),
         dropped=dict(notes),
     )
     documents = ((pid, passage) for pid, passage in passages.items() if passage is not None)

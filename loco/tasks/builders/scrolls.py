@@ -14,7 +14,7 @@ from pathlib import Path
 from loco.errors import LocoError
 from loco.tasks.card import TaskCard
 from loco.tasks.data import Provenance, Split, TaskData, Texts, Variant
-from loco.tasks.sources.files import SourceFile, local_file
+from loco.tasks.sources.files import SourceFile, checksums, local_file
 from loco.tasks.sources.hub import hub_file
 from loco.tasks.sources.jsonl import Row, at, read_rows
 
@@ -69,6 +69,7 @@ def build(card: TaskCard, variant: Variant, split: Split, source: Path | None) -
         builder_version=VERSION,
         source=file.label,
         source_revision=file.revision,
+        source_sha256=checksums(file),
         equivalent=equivalent,
         dropped=dict(notes),
     )

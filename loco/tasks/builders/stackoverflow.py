@@ -41,7 +41,7 @@ from typing import Any
 from loco.errors import LocoError
 from loco.tasks.card import TaskCard
 from loco.tasks.data import Provenance, Split, TaskData, Texts, Variant
-from loco.tasks.sources.files import SourceFile, local_file
+from loco.tasks.sources.files import SourceFile, checksums, local_file, one_line
 from loco.tasks.sources.hub import HubError, hub_file
 
 NAME = "stackoverflow"
@@ -114,12 +114,13 @@ def build(card: TaskCard, variant: Variant, split: Split, source: Path | None) -
         draw, share = _drawn(questions, answers, split, where)
         posts = _posts(files, [*draw.queries, *draw.documents], advance)
     licences = Counter(post.licence for post in posts.values())
-    counted = ", ".join(f"{count} {licence}" for licence, count in sorted(licences.items()))
     provenance = Provenance(
         builder=NAME,
         builder_version=VERSION,
-        source=f"{where}; licences of the posts kept: {counted}",
+        source=where,
         source_revision=revision,
+        source_sha256=checksums(*files),
+        licences=dict(sorted(licences.items())),
         equivalent=_equivalent(share),
         dropped=dict(notes),
     )
@@ -351,7 +352,7 @@ def _batches(
                     done += posts.num_rows
                     advance(posts.num_rows)
         except (pa.ArrowException, OSError) as error:
-            raise LocoError(f"{file}: damaged after row {done:,} ({_line(error)}). {file.remedy}") from error
+            raise LocoError(f"{file}: damaged after row {done:,} ({one_line(error)}). {file.remedy}") from error
 
 
 def _checked(file: SourceFile) -> int:
@@ -363,7 +364,7 @@ def _checked(file: SourceFile) -> int:
         with pq.ParquetFile(file.path) as parquet:
             schema, rows = parquet.schema_arrow, int(parquet.metadata.num_rows)
     except (pa.ArrowException, OSError) as error:
-        raise LocoError(f"{file}: not a parquet file, or cut off ({_line(error)}). {file.remedy}") from error
+        raise LocoError(f"{file}: not a parquet file, or cut off ({one_line(error)}). {file.remedy}") from error
     for name in (*_NUMBERS, *_STRINGS):
         position = schema.get_field_index(name)  # -1 for none and for several
         if position < 0:
@@ -379,10 +380,6 @@ def _checked(file: SourceFile) -> int:
         if not fits and (name in _NEVER_NULL or not pa.types.is_null(kind)):
             raise LocoError(f"{file}: the column '{name}' holds {kind}, not {what}. {file.remedy}")
     return rows
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
 
 
 @contextmanager
@@ -413,7 +410,7 @@ def _files(source: Path | None, split: Split) -> tuple[list[SourceFile], str, st
     for path in paths:  # before hashing tens of gigabytes
         _checked(SourceFile(path, path.name, "", "Get the file again."))
     files = [local_file(path, path.name) for path in paths]
-    digests = sorted(file.revision.removeprefix("sha256:") for file in files)
+    digests = sorted(file.sha256 for file in files)
     combined = hashlib.sha256("".join(f"{digest}\n" for digest in digests).encode()).hexdigest()
     return files, f"posts of Stack Overflow, {len(files)} files", f"sha256:{combined}"
 
@@ -436,7 +433,7 @@ def _hub_files() -> list[SourceFile]:
     try:
         names = HfApi().list_repo_files(_REPO, revision=commit, repo_type="dataset")
     except Exception as error:  # whatever the client and what it stands on raise, the user needs one line
-        raise HubError(f"Cannot list the files of the dataset {_REPO}: {_line(error)}.") from error
+        raise HubError(f"Cannot list the files of the dataset {_REPO}: {one_line(error)}.") from error
     files = [hub_file(_REPO, name, revision=commit) for name in sorted(names) if name.endswith(".parquet")]
     if not files:
         raise HubError(f"The dataset {_REPO} holds no parquet file at {commit}.")

@@ -1,7 +1,8 @@
-"""Upstream files on this machine: what a manifest calls them, and how they are opened."""
+"""Upstream files on this machine: what a manifest calls them, how they are checked and how they are opened."""
 
 from __future__ import annotations
 
+import hashlib
 import io
 import lzma
 import zipfile
@@ -9,11 +10,11 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import BinaryIO, cast
 
 from loco.errors import LocoError
-from loco.files import sha256_of
 
 _BAR_FROM_BYTES = 20_000_000
 _BOMB_BYTES = 1 << 30
@@ -27,6 +28,7 @@ class SourceFile:
     ``label`` and ``revision`` go into the manifest: what the file is called at its source, never a path of this
     machine, and which bytes it held (``sha256:<hex>``, or the commit it has on the hub). ``remedy`` is what a user
     can do when it turns out damaged. ``member`` is the one file wanted out of a zip, empty for a plain file.
+    ``sha256`` is that of the whole file, in hexadecimal.
     """
 
     path: Path
@@ -34,6 +36,7 @@ class SourceFile:
     revision: str
     remedy: str
     member: str = ""
+    sha256: str = ""
 
     def __str__(self) -> str:
         return f"{self.path} ({self.member})" if self.member else str(self.path)
@@ -42,10 +45,44 @@ class SourceFile:
 def local_file(path: Path, label: str, member: str = "") -> SourceFile:
     """A file of the user's own, known by its SHA-256. Raises LocoError where it cannot be read."""
     try:
-        digest = sha256_of(path)
+        digest = hashed(path)
     except OSError as error:
         raise LocoError(f"Cannot read {path}: {error.strerror}.") from error
-    return SourceFile(path, label, f"sha256:{digest}", "Get the file again.", member)
+    return SourceFile(path, label, f"sha256:{digest}", "Get the file again.", member, digest)
+
+
+def checksums(*files: SourceFile) -> dict[str, str]:
+    """The SHA-256 of each file under its label, for the manifest."""
+    return {file.label: file.sha256 for file in files}
+
+
+def hashed(path: Path) -> str:
+    """The SHA-256 of a file in hexadecimal; a large one shows a progress bar on a terminal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream, progress_bar(f"checking {path.name}", path.stat().st_size) as advance:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+            advance(len(block))
+    return digest.hexdigest()
+
+
+def leads_outside(name: str) -> bool:
+    """Whether a file of this name, on any system, would land outside the folder it is meant for."""
+    paths = (PurePosixPath(name), PureWindowsPath(name))
+    return any(path.anchor or ".." in path.parts for path in paths)
+
+
+def refuse_outside(name: str, file: SourceFile) -> None:
+    """Raise LocoError if ``name``, a member of the archive ``file``, :func:`leads_outside`: none is so by accident."""
+    if leads_outside(name):
+        raise LocoError(
+            f"{file.path} holds {name!r}, a path outside its folder, so nothing of it is read. {file.remedy}"
+        )
+
+
+def one_line(error: BaseException) -> str:
+    """What an exception says, to stand in a line of our own; its kind where it says nothing."""
+    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
 
 
 @contextmanager
@@ -59,11 +96,12 @@ def opened(file: SourceFile) -> Iterator[Iterator[bytes]]:
         if file.member:
             with zipfile.ZipFile(file.path) as archive:
                 info = _checked(archive, file)
-                with archive.open(info) as stream, _progress(file, info.file_size) as lines:
-                    yield lines(io.BufferedReader(cast(io.RawIOBase, stream)))  # a zip member's own readline is slow
+                with archive.open(info) as stream, progress_bar(file.path.name, info.file_size) as advance:
+                    # A zip member's own readline is slow.
+                    yield _counted(io.BufferedReader(cast(io.RawIOBase, stream)), advance)
         else:
-            with file.path.open("rb") as plain, _progress(file, file.path.stat().st_size) as lines:
-                yield lines(plain)
+            with file.path.open("rb") as plain, progress_bar(file.path.name, file.path.stat().st_size) as advance:
+                yield _counted(plain, advance)
     except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, RuntimeError) as error:
         raise LocoError(f"{file.path} is a damaged or unusual zip ({error}). {file.remedy}") from error
     except OSError as error:
@@ -72,12 +110,7 @@ def opened(file: SourceFile) -> Iterator[Iterator[bytes]]:
 
 def _checked(archive: zipfile.ZipFile, file: SourceFile) -> zipfile.ZipInfo:
     for name in archive.namelist():
-        for kind in (PurePosixPath, PureWindowsPath):
-            path = kind(name)
-            if path.is_absolute() or path.anchor or ".." in path.parts:
-                raise LocoError(
-                    f"{file.path} holds {name!r}, a path outside its folder, so nothing of it is read. {file.remedy}"
-                )
+        refuse_outside(name, file)
     try:
         info = archive.getinfo(file.member)
     except KeyError:
@@ -91,25 +124,28 @@ def _checked(archive: zipfile.ZipFile, file: SourceFile) -> zipfile.ZipInfo:
 
 
 @contextmanager
-def _progress(file: SourceFile, size: int) -> Iterator[Callable[[BinaryIO], Iterator[bytes]]]:
-    """What turns a stream of ``size`` bytes into its lines, showing how far they have come."""
+def progress_bar(label: str, size: int, done: int = 0) -> Iterator[Callable[[int], object]]:
+    """What is told how many more bytes are done, of ``size`` in all; shown on a terminal where they are many."""
     if size < _BAR_FROM_BYTES:
-        yield iter
+        yield _unseen
         return
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield iter
+        yield _unseen
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task(file.path.name, total=size)
+    text = TextColumn("{task.description}", markup=False)  # a file name may hold brackets
+    with Progress(text, BarColumn(), DownloadColumn(), TimeRemainingColumn(), console=console, transient=True) as bars:
+        yield partial(bars.advance, bars.add_task(label, total=size, completed=done))
 
-        def counted(stream: BinaryIO) -> Iterator[bytes]:
-            for line in stream:
-                yield line
-                progress.advance(task, len(line))
 
-        yield counted
+def _counted(stream: BinaryIO, advance: Callable[[int], object]) -> Iterator[bytes]:
+    for line in stream:
+        yield line
+        advance(len(line))
+
+
+def _unseen(_: int) -> None:
+    """For when nobody is looking."""

@@ -1,49 +1,284 @@
-"""Files from the Hugging Face hub, through its own client: HF_ENDPOINT, HF_HOME and HF_HUB_OFFLINE hold."""
+"""Files from the Hugging Face hub, at the revisions and with the checksums of ``upstream.toml``.
+
+All requests go through the hub's own client (huggingface_hub), so that HF_ENDPOINT, HF_TOKEN, HF_HUB_OFFLINE and
+proxies hold. Only the download itself is done here: the client begins it anew in every process, compares no checksum of
+what comes over HTTP, and gives up at the first 5xx on the way (version 2.4.0).
+
+Files are kept in the place the client has for that, ``$HF_HOME/assets/loco/<owner>--<dataset>/<commit>/``, each with
+its SHA-256 beside it as ``sha256sum -c`` reads it. What is in the client's own cache is read there and not downloaded.
+"""
 
 from __future__ import annotations
 
 import errno
+import hashlib
+import logging
+import re
 import ssl
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
+from typing import TypeVar
+from urllib.parse import quote
 
 from loco.errors import LocoError
-from loco.tasks.sources.files import SourceFile
+from loco.files import write_atomically
+from loco.tasks.sources.files import SourceFile, hashed, leads_outside, one_line, progress_bar
+from loco.tasks.sources.upstream import upstreams
 
 _ASK_AGAIN_SECONDS = 60.0
+_TRIES = 6
+_FIRST_WAIT_SECONDS = 1.0  # and twice as long before each further try: half a minute in all
+_LONGEST_WAIT_SECONDS = 16.0
+_PASSING_STATUS = (408, 425, 429, 500, 502, 503, 504)
+_COMMIT = re.compile("[0-9a-f]{40}")
+_MAIN = "main"
+_OFFLINE = "HF_HUB_OFFLINE is set, and the download cache does not have it"
+
 _asked: dict[str, tuple[float, str]] = {}  # endpoint -> (until when the answer holds, what stood in the way)
+_told: set[str] = set()  # the repos whose pinned commit turned out to be gone
+
+T = TypeVar("T")
 
 
 class HubError(LocoError):
     """A file of the hub that could not be had: which, and why. Whoever knows another way to it adds that."""
 
 
-def hub_file(repo: str, name: str, member: str = "", *, revision: str = "main") -> SourceFile:
-    """The file ``name`` of the dataset ``repo`` at a branch, tag or commit, downloaded unless the cache has it.
+def hub_file(repo: str, name: str, member: str = "", *, revision: str = "") -> SourceFile:
+    """The file ``name`` of the dataset ``repo`` at a branch or commit, by default the one ``upstream.toml`` pins.
 
-    Without a connection the cached copy serves. Raises HubError for every other way to fail.
+    A file that is not here yet is downloaded: from where an earlier attempt ended, over again for half a minute where
+    the hub or the way to it fails in passing, and compared with the checksum that the hub states. If the hub does not
+    have the pinned commit, the branch main is read instead; standard error and the file's label say so. At a branch and
+    without a connection, the file is taken as it was last.
+
+    Raises HubError for every way in which the file cannot be had, and for one that is not as ``upstream.toml`` says;
+    LocoError for one that has changed on this machine since it was downloaded.
     """
     try:
-        from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
+        from huggingface_hub import constants
     except ValueError as error:  # the client parses its environment while it is imported
         raise HubError(f"Cannot get {name} of the dataset {repo}: an HF_ variable is set wrongly ({error}).") from error
 
-    obstacle = _no_connection(constants.ENDPOINT)
-    if obstacle:
-        cached = try_to_load_from_cache(repo, name, repo_type="dataset", revision=revision)
-        if not isinstance(cached, str):
-            raise HubError(f"Cannot get {name} of the dataset {repo} from {constants.ENDPOINT}: {obstacle}.")
-        path = Path(cached)
-    else:
-        try:
-            path = Path(hf_hub_download(repo, name, repo_type="dataset", revision=revision))
-        except Exception as error:  # whatever the client and what it stands on raise, the user needs one line
-            reason = _reason(error, f"{constants.ENDPOINT}/datasets/{repo}")
-            raise HubError(f"Cannot get {name} of the dataset {repo} from {constants.ENDPOINT}: {reason}.") from error
-    commit = path.parents[len(PurePosixPath(name).parts) - 1].name  # <cache>/snapshots/<commit>/<name>
+    upstream = upstreams()[repo]
+    asked = revision or upstream.revision
+    try:
+        path, commit = _obtained(repo, name, asked, constants.ENDPOINT)
+        digest = hashed(path)
+    except Exception as error:  # whatever the client and what it stands on raise, the user needs one line
+        reason = _reason(error, f"{constants.ENDPOINT}/datasets/{repo}")
+        raise HubError(f"Cannot get {name} of the dataset {repo} from {constants.ENDPOINT}: {reason}.") from error
+
     remedy = f"Delete {path.resolve()} and run the command again to download it anew."
-    return SourceFile(path, f"{repo} {name}", commit, remedy, member)
+    recorded = _recorded(path) if path == _place(repo, name, commit) else ""
+    if recorded not in ("", digest):
+        raise LocoError(
+            f"{path} has changed since it was downloaded: its SHA-256 is {digest}, and was {recorded}. {remedy}"
+        )
+    pinned = upstream.sha256.get(name, digest)
+    if digest != pinned:
+        raise HubError(
+            f"{name} of the dataset {repo} is not the file expected: its SHA-256 is {digest}, not {pinned}. {remedy}"
+        )
+    label = f"{repo} {name}"
+    if _COMMIT.fullmatch(asked) and commit != asked and name not in upstream.sha256:
+        label += f" (of {_MAIN}, as the hub does not have the pinned commit {asked})"
+    return SourceFile(path, label, commit, remedy, member, digest)
+
+
+def _obtained(repo: str, name: str, revision: str, endpoint: str) -> tuple[Path, str]:
+    """Where the file lies, now at the latest, and of which commit it is."""
+    if leads_outside(name):
+        raise ValueError(f"{name!r} is a path outside the dataset")
+    if _COMMIT.fullmatch(revision):  # what a commit holds never changes: nobody need be asked
+        path = _found(repo, name, revision)
+        if path is not None:
+            return path, revision
+    note = _folder(repo) / "refs" / quote(revision, safe="")  # the commit that was read for it the last time
+    obstacle = _no_connection(endpoint)
+    if obstacle:
+        return _as_it_was(repo, name, revision, note, obstacle)
+    commit, etag, size = _stated_or_main(repo, name, revision)
+    path = _found(repo, name, commit) or _downloaded(repo, name, commit, etag, size)
+    if commit != revision:
+        with suppress(LocoError):  # a cache that can only be read serves as well
+            write_atomically(note, commit.encode())
+    return path, commit
+
+
+def _as_it_was(repo: str, name: str, revision: str, note: Path, obstacle: str) -> tuple[Path, str]:
+    """Without a connection: the file at the commit that ``revision`` was when we or the client last asked."""
+    if note.is_file():
+        commit = note.read_text(encoding="ascii", errors="replace")
+        path = _found(repo, name, commit)
+        if path is not None:
+            return path, commit
+    path = _in_clients_cache(repo, name, revision)
+    if path is None:
+        raise ConnectionError(obstacle)
+    return path, path.parents[len(PurePosixPath(name).parts) - 1].name  # <cache>/snapshots/<commit>/<name>
+
+
+def _folder(repo: str) -> Path:
+    from huggingface_hub import constants
+
+    return Path(constants.HF_ASSETS_CACHE) / "loco" / repo.replace("/", "--")
+
+
+def _place(repo: str, name: str, commit: str) -> Path:
+    return _folder(repo) / commit / name
+
+
+def _found(repo: str, name: str, commit: str) -> Path | None:
+    """The file in our place or in the client's cache."""
+    path = _place(repo, name, commit)
+    return path if path.is_file() else _in_clients_cache(repo, name, commit)
+
+
+def _in_clients_cache(repo: str, name: str, revision: str) -> Path | None:
+    from huggingface_hub import try_to_load_from_cache
+
+    cached = try_to_load_from_cache(repo, name, repo_type="dataset", revision=revision)
+    return Path(cached) if isinstance(cached, str) else None
+
+
+def _record(path: Path) -> Path:
+    """Where the SHA-256 of a downloaded file stands."""
+    return path.with_name(f"{path.name}.sha256")
+
+
+def _recorded(path: Path) -> str:
+    """The SHA-256 that a file had when it was downloaded, nothing where somebody has removed that."""
+    record = _record(path)
+    return record.read_text(encoding="ascii", errors="replace").partition(" ")[0] if record.is_file() else ""
+
+
+# --- downloading
+
+
+def _stated_or_main(repo: str, name: str, revision: str) -> tuple[str, str, int]:
+    """What the hub states of a file, at main where ``revision`` is the pinned commit and the hub does not have it."""
+    from huggingface_hub import errors
+
+    try:
+        return _stated(repo, name, revision)
+    except errors.RevisionNotFoundError:
+        if revision != upstreams()[repo].revision or not _COMMIT.fullmatch(revision):
+            raise
+    if repo not in _told:
+        _told.add(repo)
+        print(f"The hub does not have the pinned commit {revision} of {repo}: taking {_MAIN}.", file=sys.stderr)
+    return _stated(repo, name, _MAIN)
+
+
+def _stated(repo: str, name: str, revision: str) -> tuple[str, str, int]:
+    """What the hub says of a file: its commit, etag and size in bytes."""
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url
+
+    url = hf_hub_url(repo, name, repo_type="dataset", revision=revision)
+    about = _patiently(lambda: get_hf_file_metadata(url))
+    commit, etag, size = about.commit_hash, about.etag, about.size
+    if commit is None or not _COMMIT.fullmatch(commit) or etag is None or size is None:
+        raise ValueError("what answers is no hub: it states no commit, checksum or size")
+    return commit, etag, size
+
+
+def _downloaded(repo: str, name: str, commit: str, etag: str, size: int) -> Path:
+    """Download a file of ``size`` bytes and check it, with one new start where it comes damaged."""
+    from filelock import FileLock
+    from huggingface_hub import hf_hub_url
+
+    path = _place(repo, name, commit)
+    part = path.with_name(f"{path.name}.part")
+    url = hf_hub_url(repo, name, repo_type="dataset", revision=commit)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_name(f"{path.name}.lock")):
+        if path.is_file():  # another process was faster
+            return path
+        for _ in range(2):
+            part.touch()
+            while part.stat().st_size < size:
+                _patiently(lambda: _continue(url, part, size))
+            digest = hashed(part)
+            checksum = _checksum(part, etag, digest)
+            if checksum == etag and part.stat().st_size == size:
+                write_atomically(_record(path), f"{digest}  {path.name}\n".encode())
+                part.replace(path)
+                return path
+            part.unlink()
+    raise ValueError(f"it came damaged twice, the last time with the checksum {checksum} where the hub states {etag}")
+
+
+def _continue(url: str, part: Path, size: int) -> None:
+    """Download more of a file, to its end if nothing happens; ends well if at least some came before it did."""
+    from huggingface_hub import constants, get_session, get_token, hf_raise_for_status
+
+    before = part.stat().st_size
+    token = get_token()
+    headers = {
+        "Accept-Encoding": "identity",
+        **({"Authorization": f"Bearer {token}"} if token else {}),
+        **({"Range": f"bytes={before}-"} if before else {}),
+    }
+    broken: Exception = ConnectionResetError(f"no more than {before:,} of {size:,} bytes came")
+    try:
+        with get_session().stream("GET", url, headers=headers, timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT) as answer:
+            hf_raise_for_status(answer)
+            resumed = answer.status_code == 206  # a server without ranges sends all of it
+            with part.open("ab" if resumed else "wb") as out, progress_bar(part.stem, size, out.tell()) as advance:
+                for block in answer.iter_raw():
+                    advance(out.write(block))
+    except Exception as error:
+        if not _passing(error):
+            raise
+        broken = error
+    if part.stat().st_size <= before:
+        raise broken
+
+
+def _checksum(path: Path, etag: str, sha256: str) -> str:
+    """What the hub would state as the etag of these bytes; an etag of a kind that is not the hub's is taken for right.
+
+    The hub states the SHA-256 of a large file, and of a small one Git's name for it, a SHA-1.
+    """
+    if len(etag) == 64:
+        return sha256
+    if len(etag) == 40:
+        content = path.read_bytes()
+        return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
+    return etag
+
+
+# --- asking, and what can go wrong
+
+
+def _patiently(ask: Callable[[], T]) -> T:
+    """What ``ask`` gives, tried again for a while where the hub or the way to it fails in passing."""
+    import stamina
+
+    logging.getLogger("stamina").addHandler(logging.NullHandler())  # a retry is no news unless somebody asks for it
+    patient = stamina.RetryingCaller(
+        attempts=_TRIES, timeout=None, wait_initial=_FIRST_WAIT_SECONDS, wait_max=_LONGEST_WAIT_SECONDS
+    )
+    return patient(_passing, ask)
+
+
+def _passing(error: Exception) -> bool:
+    """Whether it may be otherwise in a moment: the hub is busy, or a connection failed.
+
+    Transport errors are known by name, as the library they come from depends on the client's version.
+    """
+    from huggingface_hub import errors
+
+    if isinstance(error, errors.HfHubHTTPError):
+        return error.response.status_code in _PASSING_STATUS
+    if any(isinstance(cause, ssl.SSLError) for cause in _causes(error)):
+        return False
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    return not kinds.isdisjoint({"TimeoutException", "NetworkError", "RemoteProtocolError", "ConnectionResetError"})
 
 
 def _no_connection(endpoint: str) -> str:
@@ -51,19 +286,25 @@ def _no_connection(endpoint: str) -> str:
 
     The client itself repeats its first request for half a minute before it gives up, for every file anew. Asking
     beforehand answers at once where there is no network, within HF_HUB_ETAG_TIMEOUT (10 s) where packets vanish, and
-    once for all files of a build.
+    once for all files of a build. It asks twice if something was there and broke off or took too long.
     """
-    from huggingface_hub import constants, get_session
+    from huggingface_hub import constants, get_session, is_offline_mode
 
+    if is_offline_mode():
+        return _OFFLINE
     until, obstacle = _asked.get(endpoint, (0.0, ""))
     if time.monotonic() < until:
         return obstacle
-    try:
-        get_session().head(endpoint, timeout=constants.HF_HUB_ETAG_TIMEOUT)
-    except Exception as error:  # no name, no route, a proxy, a certificate, a malformed HF_ENDPOINT
-        obstacle = _reason(error, endpoint)
-    else:
-        obstacle = ""
+    for _ in range(2):
+        try:
+            get_session().head(endpoint, timeout=constants.HF_HUB_ETAG_TIMEOUT)
+        except Exception as error:  # no name, no route, a proxy, a certificate, a malformed HF_ENDPOINT
+            obstacle = _reason(error, endpoint)
+            if not _passing(error) or type(error).__name__ == "ConnectError":
+                break
+        else:
+            obstacle = ""
+            break
     _asked[endpoint] = (time.monotonic() + _ASK_AGAIN_SECONDS, obstacle)
     return obstacle
 
@@ -74,7 +315,7 @@ def _reason(error: BaseException, page: str) -> str:
     causes = list(_causes(error))
     for cause in causes:
         if isinstance(cause, errors.OfflineModeIsEnabled):
-            return "HF_HUB_OFFLINE is set, and the download cache does not have it"
+            return _OFFLINE
         if isinstance(cause, errors.GatedRepoError):
             return f"it needs permission. Ask for it at {page}, then log in with: hf auth login"
         if isinstance(cause, errors.RepositoryNotFoundError):
@@ -83,6 +324,8 @@ def _reason(error: BaseException, page: str) -> str:
             return "your login has no access to it. Log in with: hf auth login"
         if isinstance(cause, errors.EntryNotFoundError) and not isinstance(cause, errors.LocalEntryNotFoundError):
             return "there is no such file in it"
+        if isinstance(cause, errors.RevisionNotFoundError):
+            return "it has no such commit or branch"
         if isinstance(cause, errors.HfHubHTTPError):
             return f"the answer was {cause.response.status_code} {cause.response.reason_phrase}"
         if isinstance(cause, ssl.SSLError):
@@ -91,8 +334,7 @@ def _reason(error: BaseException, page: str) -> str:
             return "the disk of the download cache is full. Free some space, or point HF_HOME at another disk"
         if isinstance(cause, OSError) and cause.filename and cause.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             return f"the download cache is not writable ({cause.filename}). Point HF_HOME at a folder that is"
-    last = causes[-1]
-    return " ".join(str(last).split()).rstrip(".") or type(last).__name__
+    return one_line(causes[-1])
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -71,6 +71,25 @@ def short(identifier: str) -> str:
     return repr(identifier if len(identifier) <= 100 else identifier[:97] + "...")
 
 
+def wrong_field(error: ValidationError) -> str:
+    """What is wrong with a row that is not as its :class:`Row` declares, to stand in an error."""
+    problem = error.errors()[0]
+    field = ".".join(map(str, problem["loc"]))
+    if not field:
+        return "not an object of fields"
+    if problem["type"] == "missing":
+        return f"the field '{field}' is missing"
+    return f"the field '{field}' {problem['msg'].removeprefix('Input ')}"
+
+
+def repaired(text: str, notes: Counter[str]) -> str:
+    """``text`` with U+FFFD for half surrogate pairs, which JSON can escape but UTF-8 cannot hold."""
+    whole, count = _SURROGATE.subn("\ufffd", text)
+    if count:
+        notes[SURROGATES] += count
+    return whole
+
+
 def _row(file: SourceFile, number: int, line: bytes, kind: type[RowT], notes: Counter[str]) -> RowT:
     try:
         value = json.loads(line.decode("utf-8"))
@@ -86,31 +105,20 @@ def _row(file: SourceFile, number: int, line: bytes, kind: type[RowT], notes: Co
             problem = "not a JSON object"
         else:
             if _ESCAPED_SURROGATE.search(line):
-                value = _repaired(value, notes)
+                value = _all_repaired(value, notes)
             try:
                 return kind.model_validate(value)
             except ValidationError as error:
-                problem = _wrong_field(error)
+                problem = wrong_field(error)
     raise LocoError(f"{at(file, number)}: {problem}. {file.remedy}")
 
 
-def _wrong_field(error: ValidationError) -> str:
-    problem = error.errors()[0]
-    field = ".".join(map(str, problem["loc"]))
-    if problem["type"] == "missing":
-        return f"the field '{field}' is missing"
-    return f"the field '{field}' {problem['msg'].removeprefix('Input ')}"
+def _all_repaired(row: dict[str, Any], notes: Counter[str]) -> dict[str, Any]:
+    """A row with its strings and those in its lists repaired."""
 
+    def whole(value: Any) -> Any:
+        return repaired(value, notes) if isinstance(value, str) else value
 
-def _repaired(value: Any, notes: Counter[str]) -> Any:
-    """``value`` without lone surrogates, in its strings and in those of its lists and objects one level down."""
-    if isinstance(value, str):
-        text, count = _SURROGATE.subn("\ufffd", value)
-        if count:
-            notes[SURROGATES] += count
-        return text
-    if isinstance(value, list):
-        return [_repaired(item, notes) if isinstance(item, str) else item for item in value]
-    if isinstance(value, dict):
-        return {key: _repaired(item, notes) if isinstance(item, str | list) else item for key, item in value.items()}
-    return value
+    return {
+        key: [whole(item) for item in value] if isinstance(value, list) else whole(value) for key, value in row.items()
+    }
