@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -122,12 +121,12 @@ def build_data_command(
     --variant mini makes a small synthetic LoCo without any download.
     """
     from loco import report
-    from loco.settings import data_home
+    from loco.settings import data_home, go_offline
     from loco.tasks.build import build_everything, build_named
     from loco.tasks.data import split_named, variant_named
 
     if offline:
-        os.environ["HF_HUB_OFFLINE"] = "1"  # before the hub's client is imported, which reads it once
+        go_offline()
     known_variant, known_split = variant_named(variant), split_named(split)
     folder = data_home() if out is None else out
     if tasks:

@@ -225,12 +225,16 @@ def _continue(url: str, part: Path, size: int) -> None:
     }
     broken: Exception = ConnectionResetError(f"no more than {before:,} of {size:,} bytes came")
     try:
-        with get_session().stream("GET", url, headers=headers, timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT) as answer:
+        with get_session().stream(
+            "GET", url, headers=headers, timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT, follow_redirects=True
+        ) as answer:
             hf_raise_for_status(answer)
             resumed = answer.status_code == 206  # a server without ranges sends all of it
-            with part.open("ab" if resumed else "wb") as out, progress_bar(part.stem, size, out.tell()) as advance:
+            label = f"downloading {part.stem}"
+            with part.open("ab" if resumed else "wb") as out, progress_bar(label, size, out.tell()) as advance:
                 for block in answer.iter_raw():
                     advance(out.write(block))
+                    out.flush()  # a kill loses nothing that came
     except Exception as error:
         if not _passing(error):
             raise
