@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shlex
 import sys
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from typer.core import TyperGroup
 from loco.errors import LocoError, unknown
 
 if TYPE_CHECKING:
+    from loco.evaluation import Evaluated
     from loco.tasks.data import Variant
 
 USAGE_ERROR = 2
@@ -30,8 +32,14 @@ class _Commands(TyperGroup):
             typer.echo(f"loco: {error}", err=True)
             raise typer.Exit(USAGE_ERROR) from error
         except KeyboardInterrupt:
-            typer.echo("loco: interrupted. What was finished is kept; run the same command to go on.", err=True)
+            typer.echo("loco: interrupted. What was finished is kept.", err=True)
             raise typer.Exit(INTERRUPTED) from None
+        except OSError as error:
+            if error.errno == errno.EPIPE:  # whoever read our output has had enough
+                raise
+            where = f"{error.filename}: " if error.filename else ""
+            typer.echo(f"loco: {where}{error.strerror or error}.", err=True)
+            raise typer.Exit(USAGE_ERROR) from error
 
 
 app = typer.Typer(
@@ -69,7 +77,7 @@ def tasks_command(
     from loco import report
     from loco.settings import data_home
     from loco.tasks.card import task_cards
-    from loco.tasks.data import built_tasks
+    from loco.tasks.data import VARIANTS, built_tasks
 
     folder = data_home() if data is None else data
     if plot is not None:
@@ -77,14 +85,16 @@ def tasks_command(
 
         typer.echo(f"Wrote {plot_lengths(folder, plot)}")
         return
-    built = list(built_tasks(folder))
-    cards = {**task_cards(), **{found.task: found.card for found in built if found.task not in task_cards()}}
+    found = [built_tasks(folder, variant) for variant in VARIANTS]
+    built = [manifest for manifests, _ in found for manifest in manifests]
+    cards = {**{manifest.task: manifest.card for manifest in built if manifest.card.table10 is None}, **task_cards()}
     if task is None:
         report.print_tasks(cards.values(), built)
     elif task in cards:
-        report.print_task(cards[task], [found for found in built if found.task == task])
+        report.print_task(cards[task], [manifest for manifest in built if manifest.task == task])
     else:
         raise unknown("task", task, cards, "loco tasks")
+    _raise_all([str(error) for _, errors in found for error in errors])
 
 
 @app.command("build-data")
@@ -138,8 +148,7 @@ def build_data_command(
     if len(failed) < len(outcomes) or not tasks:
         report.print_outcomes(outcomes)
         report.print_overlaps(folder, [outcome.manifest for outcome in outcomes if outcome.manifest is not None])
-    if failed:
-        raise LocoError("\n      ".join(f"{outcome.task}: {outcome.problem}" for outcome in failed))
+    _raise_all([f"{outcome.task}: {outcome.problem}" for outcome in failed])
 
 
 @app.command("audit")
@@ -230,11 +239,18 @@ def eval_command(
     folder = data_home() if data is None else data
     names = _tasks_to_evaluate(task or ["all"], variant_named(variant), folder)
     command = shlex.join(["loco", *sys.argv[1:]])
-    evaluated = []
-    for done in evaluate_tasks(model, names, variant, strategy, command, data=folder, out=out, force=force):
-        evaluated.append(done)
-        if done.reused:
-            typer.echo(f"{done.path} is already there and identical; --force measures it again.", err=True)
+    evaluated: list[Evaluated] = []
+    problem = ""
+    try:
+        for done in evaluate_tasks(model, names, variant, strategy, command, data=folder, out=out, force=force):
+            evaluated.append(done)
+    except LocoError as error:
+        if not evaluated:
+            raise
+        problem = str(error)  # told after what was finished before it
+    reused = sum(done.reused for done in evaluated)
+    if reused:
+        typer.echo(f"{reused} of {len(evaluated)} results were there already; --force measures them again.", err=True)
     results = [done.result for done in evaluated]
     if as_json:
         _print_json(
@@ -248,6 +264,7 @@ def eval_command(
                         "path": str(done.path),
                         "reused": done.reused,
                         "task": done.result.task,
+                        "equivalent": report.equivalent(done.result),
                         "strategy": done.result.strategy,
                         "metrics": {name: metric.model_dump() for name, metric in done.result.metrics.items()},
                     }
@@ -257,6 +274,7 @@ def eval_command(
         )
     else:
         report.print_results(results)
+    _raise_all([problem] if problem else [])
 
 
 @models_app.callback()
@@ -286,25 +304,32 @@ def results_show_command(
     from loco import report
     from loco.results import read_result
 
-    report.print_results([read_result(file) for file in _result_files(paths)])
+    results, wrong = [], []
+    for file in _result_files(paths):
+        try:
+            results.append(read_result(file))
+        except LocoError as error:
+            wrong.append(str(error))
+    report.print_results(results)
+    _raise_all(wrong)
 
 
 @results_app.command("validate")
 def results_validate_command(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Result files, or folders of them.")],
 ) -> None:
-    """Check result files: schema, figures that fit together, intervals that contain their means."""
-    from loco.results import read_result
+    """Check result files: schema, figures that fit together, the run each was scored from."""
+    from loco.results import check_run, read_result
 
     wrong = []
     files = _result_files(paths)
     for file in files:
         try:
-            read_result(file)
+            check_run(file, read_result(file))
         except LocoError as error:
             wrong.append(str(error))
     if wrong:
-        raise LocoError("\n      ".join([*wrong, f"{len(wrong)} of {len(files)} results are not valid."]))
+        _raise_all([*wrong, f"{len(wrong)} of {len(files)} results are not valid."])
     typer.echo(f"{len(files)} {'result is' if len(files) == 1 else 'results are'} valid.")
 
 
@@ -317,11 +342,14 @@ def _tasks_to_evaluate(asked: Sequence[str], variant: Variant, data: Path) -> li
     """The names behind ``--task``: those asked for, or, for "all", every task that is built in the variant."""
     from loco.tasks.data import built_tasks, task_folder, task_names
 
-    if "all" not in asked:
-        for name in asked:
+    for name in asked:
+        if name != "all":
             task_folder(data, variant, name)
+    if "all" not in asked:
         return list(dict.fromkeys(asked))
-    built = [manifest.task for manifest in built_tasks(data) if manifest.variant == variant]
+    manifests, damaged = built_tasks(data, variant)
+    _raise_all([str(error) for error in damaged])
+    built = [manifest.task for manifest in manifests]
     if not built:
         raise LocoError(f"No task of variant '{variant}' is in {data}. Run: loco build-data --variant {variant}")
     missing = [name for name in task_names(data, variant) if name not in built]
@@ -337,6 +365,11 @@ def _result_files(paths: Sequence[Path]) -> list[Path]:
     if not files:
         raise LocoError(f"No result file in {', '.join(map(str, paths))}. Write one with: loco eval --model bm25")
     return files
+
+
+def _raise_all(problems: Sequence[str]) -> None:
+    if problems:
+        raise LocoError("\n      ".join(problems))
 
 
 def _print_json(value: object) -> None:

@@ -64,7 +64,7 @@ def _commit() -> str:
         return ""
     try:
         commit = _git(checkout, "rev-parse", "HEAD")
-        changed = _git(checkout, "status", "--porcelain", "--untracked-files=no", "--", "loco", "adapters")
+        changed = _git(checkout, "status", "--porcelain", "--untracked-files=normal", "--", "loco", "adapters")
     except (OSError, subprocess.CalledProcessError):
         return ""
     return f"{commit}+changes" if changed else commit

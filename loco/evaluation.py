@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -15,6 +15,7 @@ import numpy as np
 
 from loco.environment import environment
 from loco.errors import LocoError
+from loco.files import check_writable
 from loco.models.card import ModelCard
 from loco.models.protocols import Retriever
 from loco.models.registry import load_model, model_card, strategy_of
@@ -28,15 +29,25 @@ from loco.results import (
     Result,
     RoleCoverage,
     TaskRecord,
+    check_run,
     read_result,
     result_path,
-    run_path,
     write_result,
 )
 from loco.score import bootstrap
 from loco.score.metrics import DEPTH, MEASURES, PRIMARY, Scores, score
 from loco.settings import data_home
-from loco.tasks.data import ContentHashes, TaskData, Variant, read_manifest, read_task, variant_named
+from loco.tasks.data import (
+    ContentHashes,
+    Manifest,
+    TaskData,
+    Variant,
+    not_built,
+    read_manifest,
+    read_task,
+    variant_named,
+)
+from loco.trec import trec_id, trec_run
 
 # Raised whenever the same ranking would be turned into other figures.
 PIPELINE_VERSION = 1
@@ -57,8 +68,8 @@ def evaluate(
     variant: str = "release",
     strategy: str | None = None,
     *,
-    data: Path | None = None,
-    out: Path | None = None,
+    data: Path | str | None = None,
+    out: Path | str | None = None,
     force: bool = False,
 ) -> Result:
     """Evaluate a model on one built task.
@@ -73,7 +84,8 @@ def evaluate(
     arguments = {"model": model, "task": task, "variant": variant, "strategy": strategy}
     call = ", ".join(f"{name}={value!r}" for name, value in arguments.items() if value is not None)
     command = f"loco.evaluate({call})"
-    (evaluated,) = evaluate_tasks(model, [task], variant, strategy, command, data=data, out=out, force=force)
+    built, results = (None if folder is None else Path(folder) for folder in (data, out))
+    (evaluated,) = evaluate_tasks(model, [task], variant, strategy, command, data=built, out=results, force=force)
     return evaluated.result
 
 
@@ -96,6 +108,11 @@ def evaluate_tasks(
     chosen = strategy_of(card, strategy)
     known_variant = variant_named(variant)
     folder = data_home() if data is None else data
+    # What cannot end well fails before hours are spent on it.
+    for task in tasks:
+        _manifest(folder, known_variant, task)
+    if out is not None:
+        check_writable(out)
     loaded: Retriever | None = None
     for task in tasks:
         if out is not None and not force:
@@ -105,25 +122,41 @@ def evaluate_tasks(
                 continue
         if loaded is None:
             loaded = load_model(card)
-        result, hits = _measured(loaded, chosen, task, known_variant, folder, command)
-        yield Evaluated(result, None if out is None else write_result(result, hits, out), reused=False)
+        result, run = _measured(loaded, chosen, task, known_variant, folder, command)
+        yield Evaluated(result, None if out is None else write_result(result, run, out), reused=False)
+
+
+def _manifest(data: Path, variant: Variant, task: str) -> Manifest:
+    manifest = read_manifest(data, variant, task)
+    if manifest is None:
+        raise not_built(data, variant, task)
+    return manifest
 
 
 def _found(card: ModelCard, strategy: str, task: str, variant: Variant, data: Path, out: Path) -> Evaluated | None:
-    """The result that stands in ``out`` already, where it has the identity that a new one would have."""
-    manifest = read_manifest(data, variant, task)
+    """The result that stands in ``out`` already, where a new one would say the same. A damaged one does not count."""
+    manifest = _manifest(data, variant, task)
     path = out / result_path(card.name, strategy, variant, task)
-    if manifest is None or not path.exists() or not run_path(path).exists():
+    if not path.exists():
         return None
-    result = read_result(path)
-    identity = _identity(card, strategy, task, variant, manifest.content)
-    same = result.measurement is not None and result.measurement.identity == identity
+    try:
+        result = read_result(path)
+        check_run(path, result)
+    except LocoError:
+        return None
+    measurement = result.measurement
+    same = (
+        measurement is not None
+        and measurement.identity == _identity(card, strategy, task, variant, manifest.content)
+        and measurement.data.provenance == manifest.provenance
+        and result.model == card.identity
+    )
     return Evaluated(result, path, reused=True) if same else None
 
 
 def _measured(
     model: Retriever, strategy: str, task_name: str, variant: Variant, data: Path, command: str
-) -> tuple[Result, Mapping[str, Sequence[Hit]]]:
+) -> tuple[Result, bytes]:
     start = time.perf_counter()
     with recording() as phases:
         with phase("load"):
@@ -135,6 +168,8 @@ def _measured(
             hits = _ordered(ranking, task, model.card.name)
             scores = score(task.qrels, hits)
             metrics = _metrics(scores)
+    seconds = time.perf_counter() - start
+    run = trec_run(hits, tag=f"{model.card.name}.{strategy}")
     result = Result(
         schema_version=1,
         origin="measured",
@@ -146,6 +181,7 @@ def _measured(
         metrics=metrics,
         measurement=Measurement(
             identity=_identity(model.card, strategy, task_name, variant, content),
+            run_sha256=hashlib.sha256(run).hexdigest(),
             data=TaskRecord(provenance=task.provenance, counts=task.counts, content=content),
             depth=DEPTH,
             per_query={query: round(value, 6) for query, value in scores.per_query[PRIMARY].items()},
@@ -156,14 +192,14 @@ def _measured(
                 name: PhaseRecord(seconds=round(cost.seconds, 4), peak_bytes=cost.peak_bytes)
                 for name, cost in phases.items()
             },
-            seconds=round(time.perf_counter() - start, 4),
+            seconds=round(seconds, 4),
             dtype=ranking.dtype,
             environment=environment(),
-            command=command,
+            command=command.replace(str(Path.home()), "~"),
             finished_at=datetime.now(timezone.utc).replace(microsecond=0),
         ),
     )
-    return result, hits
+    return result, run
 
 
 def _ordered(ranking: Ranking, task: TaskData, model: str) -> dict[str, list[Hit]]:
@@ -183,7 +219,7 @@ def _ordered(ranking: Ranking, task: TaskData, model: str) -> dict[str, list[Hit
                 f"Model '{model}' returned {len(hits)} hits for query '{query}' of task '{task.card.name}', some twice "
                 f"or more than {DEPTH}. The adapter has a bug."
             )
-        hits.sort(key=lambda hit: hit.document, reverse=True)
+        hits.sort(key=lambda hit: trec_id(hit.document), reverse=True)
         hits.sort(key=lambda hit: -hit.score)
         ordered[query] = hits
     return ordered
@@ -203,8 +239,7 @@ def _metrics(scores: Scores) -> dict[str, Metric]:
 def _identity(card: ModelCard, strategy: str, task: str, variant: Variant, content: ContentHashes) -> str:
     """A hash of all that determines a ranking and its figures."""
     decisive = {
-        "model": card.identity.model_dump(include={"name", "family", "revision", "parameters"}),
-        "factory": card.factory,
+        "model": card.identity.model_dump(include={"name", "revision", "parameters"}),
         "strategy": strategy,
         "task": task,
         "variant": variant,

@@ -7,6 +7,7 @@ import hashlib
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,6 +15,8 @@ from pathlib import Path
 from loco.errors import LocoError
 
 _RETIRED = ".retired-"
+_FRESH = ".tmp-"
+_ABANDONED_SECONDS = 24 * 3600
 _SWAP_ATTEMPTS = 5
 
 
@@ -44,6 +47,14 @@ def write_atomically(path: Path, content: bytes) -> None:
             raise
 
 
+def check_writable(folder: Path) -> None:
+    """Raise a LocoError unless files can be written below a folder, which is made where it does not exist."""
+    with clear_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+
+
 @contextmanager
 def replacing_folder(target: Path) -> Iterator[Path]:
     """A fresh folder to fill, which takes ``target``'s place when the block ends well and vanishes when it does not.
@@ -52,7 +63,8 @@ def replacing_folder(target: Path) -> Iterator[Path]:
     """
     with clear_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        fresh = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.tmp-"))
+        _clear_abandoned(target)
+        fresh = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}{_FRESH}"))
         try:
             fresh.chmod(0o777 & ~_umask())
             yield fresh
@@ -64,7 +76,7 @@ def replacing_folder(target: Path) -> Iterator[Path]:
 
 def recovered(target: Path) -> Path:
     """``target``, brought back first if a kill struck between setting the old one aside and putting the new one in."""
-    if not target.exists():
+    if not os.path.lexists(target):
         for retired in _set_aside(target):
             with suppress(OSError):  # a build that goes on, or another reader, has put one there meanwhile
                 retired.rename(target)
@@ -79,7 +91,9 @@ def clear_errors(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            reason = "the disk is full. Free some space and run the command again; what stood there before is untouched"
+            reason = "the disk is full. Free some space and run the command again; what stood there is untouched"
+        elif error.errno == errno.EFBIG:
+            reason = "the file is larger than the system allows (see: ulimit -f); what stood there is untouched"
         elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             reason = "the folder is not writable. Choose another one or change its permissions"
         else:
@@ -114,6 +128,14 @@ def _clear_set_aside(target: Path) -> None:
     if target.exists():
         for leftover in leftovers:
             shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _clear_abandoned(target: Path) -> None:
+    """Delete the fresh folders of builds that were killed: none is filled for as long as a day."""
+    for fresh in target.parent.glob(f".{target.name}{_FRESH}*"):
+        with suppress(OSError):
+            if time.time() - fresh.stat().st_mtime > _ABANDONED_SECONDS:
+                shutil.rmtree(fresh, ignore_errors=True)
 
 
 def _umask() -> int:

@@ -63,7 +63,10 @@ def phase(name: str) -> Iterator[None]:
 
 
 def peak_bytes() -> int:
-    """The process's largest resident set so far, since the recording began where the system can tell (Linux)."""
+    """The process's largest resident set since the recording began, or ever where the system cannot tell (not Linux).
+
+    It includes what the process held before, such as imported libraries.
+    """
     status = Path("/proc/self/status")
     try:
         for line in status.read_text(encoding="ascii", errors="replace").splitlines():
@@ -80,6 +83,6 @@ def peak_bytes() -> int:
 
 
 def _reset_peak() -> None:
-    """Start the high-water mark anew, so that the second task of a process is not billed for the first."""
+    """Start the high-water mark anew, at what the process holds now: the peaks of earlier tasks do not count."""
     with suppress(OSError):  # not Linux, or not allowed: the mark then covers the whole process
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from loco.errors import LocoError
 from loco.models.card import ModelCard
 from loco.results import Result
 from loco.score.metrics import PRIMARY
@@ -23,15 +24,24 @@ if TYPE_CHECKING:
 
 # A table that goes to a file or a pipe is not cut to the width of a terminal that is not there.
 _WIDTH_WITHOUT_TERMINAL = 200
+_NO_LIMIT = 10_000
 _MARKS = {"alarm": "[bold red]alarm[/bold red]", "note": "note", "fine": "[dim]fine[/dim]"}
 # How far a mean may be from Table 10's, which are rounded, for the rows to count as the paper's.
 _VERIFIED = 0.005
 _SHOWN = ("ndcg@1", "recall@10", "recall@100", "mrr@10", "map@100")
 
 
-def console() -> Console:
-    """Standard output, wide where it is no terminal."""
-    return Console(width=None if sys.stdout.isatty() else _WIDTH_WITHOUT_TERMINAL, highlight=False)
+def console(least: int = 0) -> Console:
+    """Standard output, at least ``least`` columns wide, and wide where it is no terminal."""
+    terminal = sys.stdout is not None and sys.stdout.isatty()
+    width = Console().width if terminal else _WIDTH_WITHOUT_TERMINAL
+    return Console(width=max(width, least), highlight=False)
+
+
+def _print(table: Table) -> None:
+    """Print a table whole: where the terminal is narrower, it folds the lines, and no figure is cut."""
+    needed = Console(width=_NO_LIMIT).measure(table).maximum
+    console(needed).print(table)
 
 
 def print_tasks(cards: Iterable[TaskCard], built: Iterable[Manifest]) -> None:
@@ -49,7 +59,7 @@ def print_tasks(cards: Iterable[TaskCard], built: Iterable[Manifest]) -> None:
         for manifest in by_task.get(card.name, []):
             table.add_row(*what, _variant(manifest), *_counts(manifest))
             what = ("", "", "")
-    console().print(table)
+    _print(table)
     console().print("Means are characters. Table 10, the paper's, is what variant paper is to match.")
 
 
@@ -82,7 +92,7 @@ def print_outcomes(outcomes: Sequence[Outcome]) -> None:
         table.add_row(
             escape(manifest.task), _variant(manifest), *_counts(manifest), relevant, *_beside_table10(manifest), status
         )
-    console().print(table)
+    _print(table)
     for manifest in (outcome.manifest for outcome in outcomes if outcome.manifest is not None):
         provenance = manifest.provenance
         if provenance.equivalent:
@@ -128,7 +138,7 @@ def print_models(cards: Iterable[ModelCard]) -> None:
     table = _table("Model", "Family", "Strategies", "What it is")
     for card in cards:
         table.add_row(*map(escape, (card.name, card.family, ", ".join(card.strategies), card.description)))
-    console().print(table)
+    _print(table)
 
 
 def print_model(card: ModelCard) -> None:
@@ -145,13 +155,28 @@ def print_model(card: ModelCard) -> None:
 
 
 def print_results(results: Sequence[Result]) -> None:
-    """Results, one table a model, strategy and variant, with the average over its tasks."""
-    groups: dict[tuple[str, str, str, str], list[Result]] = {}
+    """Results, one table a model, revision, strategy, variant, split and origin, with the average over its tasks.
+
+    Raises LocoError where two results are of the same task: which of them counts is not for a table to choose.
+    """
+    groups: dict[tuple[str, ...], list[Result]] = {}
     for result in results:
-        key = (result.model.name, result.strategy, result.variant, result.origin)
-        groups.setdefault(key, []).append(result)
-    for (model, strategy, variant, origin), group in groups.items():
-        _print_group(f"{model}, {strategy}, {variant} ({origin})", group)
+        model = result.model
+        key = (model.name, model.revision, result.strategy, result.variant, result.split, result.origin)
+        group = groups.setdefault(key, [])
+        if any(other.task == result.task for other in group):
+            raise LocoError(
+                f"Two results are of {result.task} ({result.variant}) by {model.name}, {result.strategy}: "
+                "show them one by one."
+            )
+        group.append(result)
+    for (model_name, _, strategy, variant, _, origin), group in groups.items():
+        _print_group(f"{model_name}, {strategy}, {variant} ({origin})", group)
+
+
+def equivalent(result: Result) -> str:
+    """Why the rows behind a result only stand in for its variant's own; empty where they are its own."""
+    return result.measurement.data.provenance.equivalent if result.measurement else ""
 
 
 def average(results: Sequence[Result]) -> float:
@@ -169,7 +194,7 @@ def _print_group(title: str, results: Sequence[Result]) -> None:
         counts = measurement.data.counts if measurement else None
         interval = "" if primary.low is None or primary.high is None else f"{primary.low:.4f} to {primary.high:.4f}"
         table.add_row(
-            escape(result.task),
+            escape(result.task) + (" (equivalent)" if equivalent(result) else ""),
             f"{counts.queries:,}" if counts else "",
             f"{counts.documents:,}" if counts else "",
             f"{primary.value:.4f}",
@@ -177,13 +202,16 @@ def _print_group(title: str, results: Sequence[Result]) -> None:
             *(f"{result.metrics[name].value:.4f}" if name in result.metrics else "" for name in _SHOWN),
             f"{measurement.seconds:.2f}" if measurement else "",
         )
-    known = sum(result.task in order for result in results)
-    over = f"all {len(order)} tasks" if known == len(order) else f"{known} of {len(order)} tasks"
-    if not known:
-        over = f"{len(results)} imported tasks"
-    table.add_section()
-    table.add_row(f"[bold]average over {over}[/bold]", "", "", f"[bold]{average(results):.4f}[/bold]")
-    console().print(table)
+    _print(table)
+    console().print(f"[bold]nDCG@10 {average(results):.4f}[/bold] on average over {_over(results)}")
+
+
+def _over(results: Sequence[Result]) -> str:
+    """What an average is over, in words."""
+    of = "" if results[0].variant == "imported" else f" of {len(task_cards())}"
+    stand_ins = sum(bool(equivalent(result)) for result in results)
+    also = f", {stand_ins} of them rebuilt as an equivalent" if stand_ins else ""
+    return f"{len(results)}{of} task{'' if len(results) == 1 and not of else 's'}{also}"
 
 
 def _heading(measure: str) -> str:

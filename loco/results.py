@@ -5,27 +5,28 @@ Checked on write and on read. ``docs/result.schema.json`` is generated from thes
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from loco.environment import Environment
 from loco.errors import LocoError
-from loco.files import write_atomically
+from loco.files import sha256_of, write_atomically
 from loco.models.card import ModelIdentity
-from loco.rank.ranking import Hit
 from loco.score.metrics import MEASURES, PRIMARY
+from loco.tasks.card import task_cards
 from loco.tasks.data import ContentHashes, Counts, Provenance, Split, Variant
-from loco.trec import trec_run
 
 LARGEST_FILE = 50_000_000
 _ROUNDING = 1e-6
 
+# What a stranger names things must not reach a terminal as a control sequence.
+Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")]
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
 Seconds = Annotated[float, Field(ge=0)]
@@ -100,10 +101,13 @@ class Measurement(_Part):
     """What only the run itself can know.
 
     ``identity`` is the hash of all that determines the ranking: equal identities need no second run. ``per_query`` is
-    the primary measure by query id, over every query of the task. ``seconds`` is the wall-clock time of it all.
+    the primary measure by query id, over every query of the task. ``run_sha256`` is that of the TREC run beside the
+    result. ``seconds`` is the wall-clock time from reading the task to the scores, without loading the model;
+    ``command`` is what was typed, the user's home folder shortened to ``~``.
     """
 
     identity: Sha256
+    run_sha256: Sha256
     data: TaskRecord
     depth: Count
     per_query: dict[str, Share] = Field(min_length=1)
@@ -115,7 +119,7 @@ class Measurement(_Part):
     dtype: str
     environment: Environment
     command: str
-    finished_at: datetime
+    finished_at: AwareDatetime
 
 
 class Result(_Part):
@@ -128,8 +132,8 @@ class Result(_Part):
     origin: Literal["measured", "reported"]
     source: str = Field(default="", max_length=2000)
     model: ModelIdentity
-    strategy: str = Field(min_length=1, max_length=200)
-    task: str = Field(min_length=1, max_length=200)
+    strategy: Name
+    task: Name
     variant: Variant
     split: Split
     metrics: dict[str, Metric]
@@ -140,6 +144,8 @@ class Result(_Part):
         unheard = set(self.metrics) - set(MEASURES)
         if unheard:
             raise ValueError(f"no such measure: {', '.join(sorted(unheard))}; there are: {', '.join(MEASURES)}")
+        if self.variant != "imported" and self.task not in task_cards():
+            raise ValueError(f"no such task: {self.task}; there are: {', '.join(task_cards())}")
         if PRIMARY not in self.metrics:
             raise ValueError(f"the metrics lack {PRIMARY}")
         if self.origin == "reported":
@@ -171,16 +177,16 @@ def json_schema() -> dict[str, object]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "loco result"}
 
 
-def write_result(result: Result, hits: Mapping[str, Sequence[Hit]] | None, folder: Path) -> Path:
-    """Write a result below ``folder``, and its ranking beside it as a gzipped TREC run; returns the result's path.
+def write_result(result: Result, run: bytes | None, folder: Path) -> Path:
+    """Write a result below ``folder``, and its gzipped TREC run beside it; returns the result's path.
 
     The run comes first: where a result stands, its run stands too.
     """
     path = folder / result_path(result.model.name, result.strategy, result.variant, result.task)
-    content = result.model_dump_json(indent=2, exclude_defaults=False) + "\n"
+    content = result.model_dump_json(indent=2) + "\n"
     Result.model_validate_json(content)
-    if hits is not None:
-        write_atomically(run_path(path), trec_run(hits, tag=f"{result.model.name}.{result.strategy}"))
+    if run is not None:
+        write_atomically(run_path(path), run)
     write_atomically(path, content.encode())
     return path
 
@@ -190,9 +196,12 @@ def run_path(result_path: Path) -> Path:
     return result_path.with_name(f"{result_path.stem}.run.gz")
 
 
-def read_result(path: Path) -> Result:
+def read_result(path: Path | str) -> Result:
     """Read and check a result file. A LocoError says what is wrong with it in one line."""
+    path = Path(path)
     try:
+        if not path.is_file():
+            raise LocoError(f"{path} is not a file.")
         if path.stat().st_size > LARGEST_FILE:
             raise LocoError(f"{path} is larger than {LARGEST_FILE:,} bytes: not a result file.")
         return Result.model_validate_json(path.read_bytes())
@@ -205,10 +214,21 @@ def read_result(path: Path) -> Result:
         raise LocoError(f"{path} is not a valid result: {where}: {_one_line(first['msg'])}{more}.") from error
 
 
+def check_run(path: Path, result: Result) -> None:
+    """Raise a LocoError where the TREC run beside a measured result at ``path`` is missing or another one's."""
+    run = run_path(path)
+    if result.measurement is None:
+        return
+    if not run.is_file():
+        raise LocoError(f"{path} has no run beside it: {run.name} is missing.")
+    if sha256_of(run) != result.measurement.run_sha256:
+        raise LocoError(f"{run} is not the run that {path.name} was scored from.")
+
+
 def result_files(path: Path) -> Iterator[Path]:
     """The result files at ``path``: itself, or every ``*.json`` below it, sorted."""
     if path.is_dir():
-        yield from sorted(file for file in path.rglob("*.json") if not file.name.startswith("."))
+        yield from sorted(file for file in path.rglob("*.json") if file.is_file() and not file.name.startswith("."))
     elif path.exists():
         yield path
     else:
@@ -216,8 +236,14 @@ def result_files(path: Path) -> Iterator[Path]:
 
 
 def _slug(name: str) -> str:
-    """A name as one path component: what is not a letter, digit, dot, dash or underscore becomes a dash."""
-    return re.sub(r"[^\w.-]+", "-", name, flags=re.ASCII).strip(".-") or "unnamed"
+    """A name as one path component, no two names as the same one.
+
+    A slash becomes two underscores; where anything else but letters, digits, dot, dash and underscore had to go, a
+    hash of the name is added.
+    """
+    plain = name.replace("/", "__")
+    safe = re.sub(r"[^\w.-]+", "-", plain, flags=re.ASCII).strip(".-")
+    return safe if safe == plain and "__" not in name else f"{safe}-{hashlib.sha256(name.encode()).hexdigest()[:8]}".lstrip("-")
 
 
 def _one_line(message: str) -> str:

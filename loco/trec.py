@@ -6,9 +6,11 @@ import gzip
 import io
 import re
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from loco.rank.ranking import Hit
+if TYPE_CHECKING:
+    from loco.rank.ranking import Hit
 
 _SEPARATING = re.compile(r"[%\s]")
 

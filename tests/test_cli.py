@@ -10,9 +10,15 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import CHECKOUT
 from tasks import small_task
 
 from loco.tasks.data import write_task
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 LOCO = Path(sys.executable).with_name("loco")
 
@@ -53,7 +59,7 @@ def test_evaluating_writes_a_result_and_a_run_and_does_not_repeat_itself(home: P
     assert written == ["results/bm25/full/mini/qmsum.json", "results/bm25/full/mini/qmsum.run.gz"]
     before = (home / written[0]).read_bytes()
     second = loco(*arguments, cwd=home)
-    assert "already there and identical" in second.stderr
+    assert "1 of 1 results were there already" in second.stderr
     assert (home / written[0]).read_bytes() == before
     assert json.loads(before)["measurement"]["command"] == "loco " + " ".join(arguments)
 
@@ -119,7 +125,7 @@ def test_a_folder_that_cannot_be_written_is_one_line(home: Path) -> None:
     (home / "file").write_text("in the way")
     done = loco("eval", "--model", "bm25", "--variant", "mini", "--out", "file", cwd=home)
     assert (done.returncode, done.stderr.count("\n")) == (2, 2), done.stderr
-    assert "Cannot write file/bm25" in done.stderr
+    assert "loco: Cannot write file: File exists." in done.stderr
 
 
 def test_mini_is_built_without_a_download_and_is_the_same_bytes_again(tmp_path: Path) -> None:
@@ -180,3 +186,56 @@ def test_a_task_is_audited_exported_imported_and_evaluated_again(home: Path) -> 
 def test_document_lengths_are_drawn(home: Path) -> None:
     assert loco("tasks", "--plot", "lengths.svg", cwd=home).stdout == "Wrote lengths.svg\n"
     assert (home / "lengths.svg").read_text().startswith("<svg")
+
+
+def test_a_narrow_terminal_loses_no_name_and_no_figure(home: Path) -> None:
+    loco("eval", "--model", "bm25", "--variant", "mini", cwd=home)
+    show = "import os, sys; os.environ['COLUMNS'] = '60'; sys.stdout.isatty = lambda: True; from loco.cli import main; "
+    command = [sys.executable, "-c", show + "sys.argv = ['loco', 'results', 'show', 'results']; main()"]
+    shown = subprocess.run(command, cwd=home, capture_output=True, text=True, check=True).stdout
+    assert re.search(r"^qmsum +2 +3 +1\.0000 +1\.0000 to 1\.0000", shown, re.MULTILINE), shown
+    assert "average over 1 of 12 tasks" in shown
+
+
+def test_results_of_one_task_twice_are_not_averaged(home: Path) -> None:
+    loco("eval", "--model", "bm25", "--variant", "mini", cwd=home)
+    result = "results/bm25/full/mini/qmsum.json"
+    refused = loco("results", "show", result, result, cwd=home)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "Two results are of qmsum (mini) by bm25, full" in refused.stderr
+
+
+def test_what_is_no_result_does_not_hide_those_that_are(home: Path) -> None:
+    loco("eval", "--model", "bm25", "--variant", "mini", cwd=home)
+    (home / "results" / "audit.json").write_text("{}")
+    shown = loco("results", "show", "results", cwd=home)
+    assert shown.returncode == 2
+    assert "qmsum" in shown.stdout
+    assert "results/audit.json is not a valid result" in shown.stderr
+
+
+def test_a_damaged_task_does_not_hide_the_others(home: Path) -> None:
+    folder = home / "home/data/mini/gov_report"
+    folder.mkdir()
+    (folder / "manifest.json").write_text("")
+    listed = loco("tasks", cwd=home)
+    assert listed.returncode == 2
+    assert re.search(r"mini +2 +3", listed.stdout), listed.stdout
+    assert "gov_report/manifest.json is damaged" in listed.stderr
+    assert "Build it again: loco build-data gov_report --variant mini" in listed.stderr
+
+
+def test_everything_the_code_reads_is_in_the_package() -> None:
+    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    folders = {"loco": "loco", "loco_adapters": "adapters"}
+    for package, folder in folders.items():
+        for file in sorted((CHECKOUT / folder).rglob("*")):
+            if not file.is_file() or "__pycache__" in file.parts:
+                continue
+            owner = file.parent
+            while not (owner / "__init__.py").exists():
+                owner = owner.parent
+            name = ".".join([package, *owner.relative_to(CHECKOUT / folder).parts])
+            assert name in project["packages"], name
+            patterns = ["*.py", *project["package-data"].get(name, [])]
+            assert any(file.relative_to(owner).match(pattern) for pattern in patterns), file

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
-from tasks import small_task
+from tasks import MADE_BY_HAND, small_task
 
 import loco
 import loco.models.registry
@@ -118,6 +118,37 @@ def test_a_lost_run_file_is_made_again(bench: Bench) -> None:
     assert run_path(path).exists()
 
 
+def test_a_damaged_result_or_run_is_measured_again(bench: Bench) -> None:
+    path = bench.run().path
+    assert path is not None
+    path.write_text("{")
+    assert not bench.run().reused
+    run_path(path).write_bytes(b"junk")
+    assert not bench.run().reused
+    assert bench.run().reused
+
+
+def test_a_corrected_card_or_provenance_is_not_hidden_by_an_old_result(bench: Bench) -> None:
+    bench.run()
+    bench.offer(CARD.model_copy(update={"trained_on_loco": True}))
+    assert bench.run().result.model.trained_on_loco
+    corrected = replace(small_task(), provenance=MADE_BY_HAND.model_copy(update={"equivalent": "only alike"}))
+    bench.build(corrected)
+    measurement = bench.run().result.measurement
+    assert measurement is not None
+    assert measurement.data.provenance.equivalent == "only alike"
+
+
+def test_what_cannot_end_well_fails_before_anything_is_measured(bench: Bench) -> None:
+    (bench.folder / "file").write_text("in the way")
+    for tasks, out in ((["qmsum", "gov_report"], "results"), (["qmsum"], "file")):
+        with pytest.raises(LocoError, match=r"gov_report|Cannot write"):
+            list(
+                evaluate_tasks("scripted", tasks, "mini", None, "", data=bench.folder / "data", out=bench.folder / out)
+            )
+    assert bench.model.asked == 0
+
+
 def test_phases_inside_a_model_are_named_under_it(bench: Bench) -> None:
     measurement = bench.run().result.measurement
     assert measurement is not None
@@ -143,7 +174,7 @@ def test_a_model_that_returns_nonsense_is_named_and_nothing_is_written(bench: Be
     bench.model.hits = {"q1": hits}
     with pytest.raises(LocoError, match=r"Model 'scripted'.*'q1'.*adapter has a bug"):
         bench.run()
-    assert not (bench.folder / "results").exists()
+    assert not [path for path in (bench.folder / "results").rglob("*") if path.is_file()]
 
 
 def test_the_python_call_needs_no_folder_and_records_itself(bench: Bench) -> None:
@@ -168,7 +199,7 @@ def test_results_survive_a_second_model_that_fails(bench: Bench) -> None:
         ({"model": "scriptd"}, "No model 'scriptd'. Did you mean 'scripted'\\? See: loco models"),
         ({"task": "qmsun"}, "No task 'qmsun'. Did you mean 'qmsum'\\? See: loco tasks"),
         ({"variant": "papr"}, "No variant 'papr'. Did you mean 'paper'\\?"),
-        ({"strategy": "fulll"}, "No strategy of model scripted 'fulll'. Did you mean 'full'\\?"),
+        ({"strategy": "fulll"}, "No strategy 'fulll'. Did you mean 'full'\\?"),
         ({"task": "gov_report"}, "Task 'gov_report' \\(mini\\) is not in .* Run: loco build-data gov_report --variant"),
     ],
 )

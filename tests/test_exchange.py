@@ -19,7 +19,7 @@ from loco.tasks.exchange import export
 from loco.tasks.exchange.beir import import_beir
 from loco.tasks.exchange.export import FORMATS, export_task
 
-ids = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\t\r\n"), min_size=1, max_size=8)
+ids = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\t\r\n"), min_size=1, max_size=8)
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from pathlib import Path
 
 import pytest
+from tasks import small_task
 
 from loco.files import recovered, replacing_folder
+from loco.tasks.data import read_task, write_task
 
 
 def fill(target: Path, content: str) -> None:
@@ -63,3 +66,32 @@ def test_a_reader_never_trips_over_a_build(tmp_path: Path) -> None:
         reader.join()
     assert tripped == []
     assert (target / "content").read_text(encoding="utf-8") == "299"
+
+
+def test_a_reader_sees_one_build_whole_while_others_replace_it(tmp_path: Path) -> None:
+    builds = [small_task(documents={"d1": name, "d2": name, "d3": name}) for name in ("first", "second")]
+    write_task(builds[0], tmp_path)
+    done = threading.Event()
+
+    def rebuild() -> None:
+        while not done.is_set():
+            for build in builds:
+                write_task(build, tmp_path)
+
+    writer = threading.Thread(target=rebuild)
+    writer.start()
+    try:
+        read = [read_task(tmp_path, "mini", "qmsum") for _ in range(60)]
+    finally:
+        done.set()
+        writer.join()
+    assert {task.documents.texts for task in read} <= {build.documents.texts for build in builds}
+
+
+def test_what_builds_that_were_killed_left_behind_is_cleared_after_a_day(tmp_path: Path) -> None:
+    old, recent = tmp_path / ".task.tmp-old", tmp_path / ".task.tmp-recent"
+    for folder in (old, recent):
+        folder.mkdir()
+    os.utime(old, (0, 0))
+    fill(tmp_path / "task", "whole")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".task.tmp-recent", "task"]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tasks import small_task
 
 from loco.errors import LocoError
-from loco.tasks.data import built_tasks, write_task
+from loco.tasks.data import VARIANTS, built_tasks, write_task
 from loco.tasks.lengths import TaskLengths, lengths_svg, plot_lengths, read_lengths
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -123,21 +123,21 @@ def test_a_name_too_long_for_its_column_is_cut_there_and_whole_in_its_tooltip() 
 def test_lengths_are_characters_of_the_built_documents(tmp_path: Path) -> None:
     documents = {"d1": "né", "d2": "\U0001f600" * 5, "d3": ""}
     write_task(small_task(documents=documents), tmp_path)
-    (read,) = read_lengths(tmp_path, built_tasks(tmp_path))
+    (read,) = read_lengths(tmp_path, (m for v in VARIANTS for m in built_tasks(tmp_path, v)[0]))
     assert (read.task, read.variant, read.lengths.tolist()) == ("qmsum", "mini", [2, 5, 0])
 
 
 def test_more_documents_than_are_read_at_once_are_all_there(tmp_path: Path) -> None:
     documents = {f"d{n}": "x" * n for n in range(1, 1001)}
     write_task(small_task(documents=documents), tmp_path)
-    (read,) = read_lengths(tmp_path, built_tasks(tmp_path))
+    (read,) = read_lengths(tmp_path, (m for v in VARIANTS for m in built_tasks(tmp_path, v)[0]))
     assert read.lengths.tolist() == list(range(1, 1001))
 
 
 def test_a_task_that_only_stands_in_says_so(tmp_path: Path) -> None:
     task = small_task()
     write_task(replace(task, provenance=task.provenance.model_copy(update={"equivalent": "because"})), tmp_path)
-    (read,) = read_lengths(tmp_path, built_tasks(tmp_path))
+    (read,) = read_lengths(tmp_path, (m for v in VARIANTS for m in built_tasks(tmp_path, v)[0]))
     assert read.variant == "mini (equivalent)"
 
 
@@ -154,7 +154,7 @@ def test_the_mean_of_the_real_qmsum_is_the_paper_s(shared: Path, tmp_path: Path)
     documents = {row["id"]: row["input"] for row in map(json.loads, lines)}
     first = next(iter(documents))
     write_task(small_task({"q": "?"}, documents, {"q": {first: 1}}), tmp_path)
-    (read,) = read_lengths(tmp_path, built_tasks(tmp_path))
+    (read,) = read_lengths(tmp_path, (m for v in VARIANTS for m in built_tasks(tmp_path, v)[0]))
     assert (len(read.lengths), round(read.lengths.mean())) == (272, 58_129)
 
 

@@ -18,7 +18,7 @@ from loco.errors import LocoError
 from loco.evaluation import evaluate_tasks
 from loco.models.card import ModelCard
 from loco.rank.ranking import Coverage, Hit, Ranking, TextCoverage
-from loco.results import json_schema, read_result, result_files, run_path, write_result
+from loco.results import check_run, json_schema, read_result, result_files, result_path, run_path, write_result
 from loco.tasks.data import TaskData, write_task
 from loco.trec import trec_run
 
@@ -74,7 +74,7 @@ def changed(path: Path, **changes: Any) -> Path:
 
 def test_what_was_written_reads_back_equal(result_file: Path, tmp_path: Path) -> None:
     result = read_result(result_file)
-    again = write_result(result, {}, tmp_path / "copy")
+    again = write_result(result, None, tmp_path / "copy")
     assert read_result(again) == result
     assert again.read_bytes() == result_file.read_bytes()
 
@@ -136,6 +136,10 @@ def test_it_satisfies_the_published_schema(result_file: Path) -> None:
         ({"origin": "reported"}, "a reported result has a source"),
         ({"surprise": 1}, "Extra inputs"),
         ({"schema_version": 2}, "schema_version"),
+        ({"task": "qmsun"}, "no such task: qmsun"),
+        ({"model__name": "red \x1b[31m"}, "model.name"),
+        ({"measurement__data__counts__documents": -4}, "greater than or equal to 0"),
+        ({"measurement__finished_at": "2026-01-01T00:00:00"}, "timezone"),
     ],
 )
 def test_what_cannot_be_true_is_refused_in_one_line(result_file: Path, changes: dict[str, Any], complaint: str) -> None:
@@ -152,6 +156,30 @@ def test_a_file_that_is_no_result_is_refused_in_one_line(tmp_path: Path, content
     with pytest.raises(LocoError, match="not a valid result") as refused:
         read_result(path)
     assert "\n" not in str(refused.value)
+
+
+def test_a_run_that_is_not_the_one_scored_is_refused(result_file: Path) -> None:
+    result = read_result(result_file)
+    check_run(result_file, result)
+    run_path(result_file).write_bytes(trec_run({"q1": [Hit("d3", 1.0)]}, "other"))
+    with pytest.raises(LocoError, match=r"is not the run that qmsum\.json was scored from"):
+        check_run(result_file, result)
+    run_path(result_file).unlink()
+    with pytest.raises(LocoError, match=r"qmsum\.run\.gz is missing"):
+        check_run(result_file, result)
+
+
+def test_what_is_no_file_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    for path in (Path("/dev/zero"), tmp_path):
+        with pytest.raises(LocoError, match="is not a file"):
+            read_result(path)
+
+
+@pytest.mark.parametrize("name", ["a/b", "a__b", "a b", "a-b", "..", "", "\u00e4"])
+def test_no_two_names_share_a_path(name: str) -> None:
+    others = {"a/b", "a b", "a-b", "a_b", "../..", "\u00e4", "\u00f6"} - {name}
+    assert result_path(name, "full", "mini", "t") not in {result_path(o, "full", "mini", "t") for o in others}
+    assert ".." not in result_path(name, "full", "mini", "t").parts
 
 
 def test_a_missing_path_says_so(tmp_path: Path) -> None:

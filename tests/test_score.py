@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loco.rank.ranking import Hit
+from loco.rank.ranking import Hit, Pool
 from loco.score import bootstrap
 from loco.score.metrics import MEASURES, score
 
@@ -67,6 +67,13 @@ def test_tied_documents_are_scored_in_trec_evals_order() -> None:
     tied = {"q": [Hit("a", 1.0), Hit("b", 1.0)]}
     assert score({"q": {"b": 1}}, tied).means["ndcg@1"] == 1
     assert score({"q": {"a": 1}}, tied).means["ndcg@1"] == 0
+
+
+def test_ties_fall_as_in_the_run_file_where_ids_are_encoded() -> None:
+    """As a plain text "c!" comes after "c d", in a run file before it: "c%20d" > "c!" does not hold, % > ! does."""
+    tied = {"q": [Hit("c d", 1.0), Hit("c!", 1.0)]}
+    assert score({"q": {"c d": 1}}, tied).means["ndcg@1"] == 1
+    assert [hit.document for hit in Pool(["c d", "c!"]).top(np.ones(2), 2)] == ["c d", "c!"]
 
 
 @given(st.dictionaries(st.sampled_from("abcdefgh"), st.integers(1, 3), min_size=1), st.permutations("abcdefgh"))

@@ -13,6 +13,10 @@ else:
     import tomli as tomllib
 
 
+# Without control characters: these end up on terminals and in file names.
+_PLAIN = r"^[^\x00-\x1f\x7f-\x9f]*$"
+
+
 class ModelIdentity(BaseModel):
     """Everything about a model that changes its numbers, and what a reader needs to know where it comes from.
 
@@ -21,9 +25,9 @@ class ModelIdentity(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str = Field(min_length=1, max_length=200)
-    family: str = Field(max_length=200)
-    revision: str = Field(max_length=200)
+    name: str = Field(min_length=1, max_length=200, pattern=_PLAIN)
+    family: str = Field(max_length=200, pattern=_PLAIN)
+    revision: str = Field(max_length=200, pattern=_PLAIN)
     description: str = Field(max_length=2000)
     licence: str = Field(max_length=200)
     url: str = Field(max_length=2000)

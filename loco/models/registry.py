@@ -23,7 +23,7 @@ def model_cards() -> dict[str, ModelCard]:
     cards: dict[str, ModelCard] = {}
     for point in sorted(entry_points(group=GROUP), key=lambda point: (point.name != "loco", point.name)):
         try:
-            offered: list[ModelCard] = list(point.load()())
+            offered = [ModelCard.model_validate(card) for card in point.load()()]
         except Exception as error:
             what = f"{type(error).__name__}: {error}".splitlines()[0]
             where = f"The plug-in '{point.name}' ({point.value})"
@@ -47,9 +47,10 @@ def load_model(card: ModelCard) -> Retriever:
     """The model behind a card, its adapter imported now."""
     module, _, attribute = card.factory.partition(":")
     try:
-        model: Retriever = getattr(importlib.import_module(module), attribute)(card)
+        factory = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
         raise LocoError(f"The adapter of model '{card.name}' ({card.factory}) cannot be imported: {error}.") from error
+    model: Retriever = factory(card)
     return model
 
 
@@ -58,5 +59,5 @@ def strategy_of(card: ModelCard, name: str | None) -> str:
     if name is None:
         return card.strategies[0]
     if name not in card.strategies:
-        raise unknown(f"strategy of model {card.name}", name, card.strategies, f"loco models show {card.name}")
+        raise unknown("strategy", name, card.strategies, f"loco models show {card.name}")
     return name

@@ -9,6 +9,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from loco.trec import trec_id
+
 Float32 = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.intp]
 
@@ -40,7 +42,9 @@ class Coverage:
 
 @dataclass(frozen=True)
 class Ranking:
-    """Per query id the top hits, score descending, ties by document id descending (as trec_eval orders them).
+    """Per query id the top hits, score descending, ties by document id descending, as trec_eval orders them.
+
+    Ids are compared as they stand in a run file (:func:`loco.trec.trec_id`).
 
     A query may be missing or have no hits: it then scores 0. ``dtype`` is the precision the scores were computed in.
     """
@@ -55,7 +59,8 @@ class Pool:
 
     def __init__(self, document_ids: Sequence[str]) -> None:
         self._ids = tuple(document_ids)
-        descending = sorted(range(len(self._ids)), key=self._ids.__getitem__, reverse=True)
+        names = list(map(trec_id, self._ids))
+        descending = sorted(range(len(names)), key=names.__getitem__, reverse=True)
         self._tie_rank = np.empty(len(self._ids), dtype=np.intp)
         self._tie_rank[descending] = np.arange(len(self._ids))
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from loco.rank.ranking import Hit
 from loco.tasks.data import Qrels
+from loco.trec import trec_id
 
 PRIMARY = "ndcg@10"
 DEPTH = 100
@@ -51,8 +52,11 @@ def score(qrels: Qrels, hits: Mapping[str, Sequence[Hit]]) -> Scores:
     """
     import pytrec_eval
 
-    judged = {query: dict(grades) for query, grades in qrels.items()}
-    run = {query: {hit.document: float(hit.score) for hit in hits[query]} for query in judged if hits.get(query)}
+    # Documents go by their names in a run file, so that whoever scores that file sees ties fall the same way.
+    judged = {
+        query: {trec_id(document): grade for document, grade in grades.items()} for query, grades in qrels.items()
+    }
+    run = {q: {trec_id(hit.document): float(hit.score) for hit in hits[q]} for q in judged if hits.get(q)}
     found = pytrec_eval.RelevanceEvaluator(judged, _TREC_REQUEST).evaluate(run)
     per_query = {
         measure: {query: float(found[query][name]) if query in found else 0.0 for query in judged}

@@ -15,10 +15,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from loco.errors import LocoError, unknown
 from loco.files import recovered, replacing_folder, sha256_of
@@ -30,7 +31,6 @@ Split = Literal["test", "train"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 Qrels = Mapping[str, Mapping[str, int]]
 
-_FILES = ("queries.parquet", "documents.parquet", "qrels.tsv")
 _QRELS_HEADER = ("query-id", "corpus-id", "score")
 
 
@@ -46,13 +46,13 @@ class Texts:
         """From (id, text) pairs. ``kind`` ("query", "document") is the noun for errors.
 
         Raises LocoError for an id that is empty, stands twice, or holds a tab or a line break, which the qrels file
-        could not carry, and for a text that UTF-8 cannot carry.
+        could not carry, or a NUL, at which trec_eval would cut it; and for a text that UTF-8 cannot carry.
         """
         pairs = list(rows)
         seen: set[str] = set()
         for identifier, text in pairs:
-            if not identifier or any(character in identifier for character in "\t\r\n"):
-                raise LocoError(f"The {kind} id {identifier!r} is empty or holds a tab or line break.")
+            if not identifier or any(character in identifier for character in "\0\t\r\n"):
+                raise LocoError(f"The {kind} id {identifier!r} is empty or holds a tab or line break or NUL.")
             if identifier in seen:
                 raise LocoError(f"The {kind} id '{identifier}' stands twice; ids must be unique.")
             seen.add(identifier)
@@ -109,11 +109,11 @@ class Provenance(_FileModel):
 class Counts(_FileModel):
     """How large a task came out; means are characters."""
 
-    queries: int
-    documents: int
-    relevant: int
-    mean_query_chars: float
-    mean_document_chars: float
+    queries: int = Field(ge=0)
+    documents: int = Field(ge=0)
+    relevant: int = Field(ge=0)
+    mean_query_chars: float = Field(ge=0)
+    mean_document_chars: float = Field(ge=0)
 
 
 class ContentHashes(_FileModel):
@@ -167,7 +167,7 @@ class TaskData:
             if not any(grade > 0 for grade in self.qrels.get(query, {}).values()):
                 raise LocoError(f"{where}: query '{query}' has no relevant document, so nothing can be scored.")
 
-    @property
+    @cached_property
     def content(self) -> ContentHashes:
         """The hashes results are compared by."""
         lines = sorted(f"{q}\t{d}\t{grade}\n" for q, grades in self.qrels.items() for d, grade in grades.items())
@@ -270,38 +270,85 @@ def read_manifest(data: Path, variant: Variant, task: str, split: Split = "test"
     return manifest
 
 
-def built_tasks(data: Path) -> Iterator[Manifest]:
-    """The manifests of all built test splits, variant by variant, in the order of Table 10."""
-    for variant in VARIANTS:
-        for task in task_names(data, variant):
+def built_tasks(data: Path, variant: Variant) -> tuple[list[Manifest], list[LocoError]]:
+    """The manifests of the test splits built in a variant, in the order of Table 10, and what is wrong with others."""
+    found, damaged = [], []
+    for task in task_names(data, variant):
+        try:
             manifest = read_manifest(data, variant, task)
-            if manifest is not None:
-                yield manifest
+        except LocoError as error:
+            damaged.append(error)
+        else:
+            found += [manifest] if manifest is not None else []
+    return found, damaged
 
 
 def read_task(data: Path, variant: Variant, task: str, split: Split = "test") -> TaskData:
-    """A built task, its files checked against the manifest's hashes."""
+    """A built task, its files checked against the manifest's hashes.
+
+    What is returned is one build, whole: if another one takes its place meanwhile, that is read instead.
+    """
+    manifest = read_manifest(data, variant, task, split)
+    while manifest is not None:
+        try:
+            return _read(manifest, task_folder(data, variant, task, split))
+        except LocoError as error:
+            current = read_manifest(data, variant, task, split)
+            if current == manifest:
+                raise LocoError(f"{error} {_rebuild(variant, task, split)}") from error
+            manifest = current
+    raise not_built(data, variant, task, split)
+
+
+def not_built(data: Path, variant: Variant, task: str, split: Split = "test") -> LocoError:
+    """The error for a task that is not there."""
+    return LocoError(f"Task '{task}' ({variant}) is not in {data}. Run: {_command(variant, task, split)}")
+
+
+def _read(manifest: Manifest, folder: Path) -> TaskData:
+    queries = Texts.of(_rows(manifest, folder / "queries.parquet"), "query")
+    documents = Texts.of(_rows(manifest, folder / "documents.parquet"), "document")
+    qrels: dict[str, dict[str, int]] = {}
+    path = folder / "qrels.tsv"
+    try:
+        for line in _checked(manifest, path).decode().split("\n")[1:-1]:
+            query, document, grade = line.split("\t")
+            qrels.setdefault(query, {})[document] = int(grade)
+    except ValueError as error:  # not UTF-8 among them
+        raise LocoError(f"{path} is damaged ({error}).") from error
+    task = TaskData(manifest.card, manifest.variant, manifest.provenance, queries, documents, qrels, manifest.split)
+    if task.content != manifest.content:
+        raise LocoError(f"{folder} does not hold what its manifest says.")
+    return task
+
+
+def _rows(manifest: Manifest, path: Path) -> list[tuple[str, str]]:
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    manifest = read_manifest(data, variant, task, split)
-    if manifest is None:
-        raise LocoError(f"Task '{task}' ({variant}) is not in {data}. Run: {_command(variant, task, split)}")
-    folder = task_folder(data, variant, task, split)
-    for name in _FILES:
-        path = folder / name
-        if not path.is_file() or sha256_of(path) != manifest.files.get(name):
-            raise LocoError(f"{path} is missing or not what its manifest says. {_rebuild(variant, task, split)}")
-    texts = {}
-    for name, kind in (("queries", "query"), ("documents", "document")):
-        table = pq.read_table(folder / f"{name}.parquet")
-        texts[name] = Texts.of(zip(table["id"].to_pylist(), table["text"].to_pylist(), strict=True), kind)
-    qrels: dict[str, dict[str, int]] = {}
-    with (folder / "qrels.tsv").open(encoding="utf-8", newline="\n") as lines:
-        next(lines)
-        for line in lines:
-            query, document, grade = line.rstrip("\n").split("\t")
-            qrels.setdefault(query, {})[document] = int(grade)
-    return TaskData(manifest.card, variant, manifest.provenance, texts["queries"], texts["documents"], qrels, split)
+    content = _checked(manifest, path)
+    try:
+        table = pq.read_table(pa.BufferReader(content), columns=["id", "text"])
+        ids, texts = (table[name].cast(pa.large_string()) for name in ("id", "text"))
+        rows = list(zip(ids.to_pylist(), texts.to_pylist(), strict=True))
+    except (pa.ArrowException, KeyError, OSError, ValueError) as error:
+        raise LocoError(f"{path} is damaged ({' '.join(str(error).split())[:200]}).") from error
+    if ids.null_count or texts.null_count:
+        raise LocoError(f"{path} is damaged (null values).")
+    return rows
+
+
+def _checked(manifest: Manifest, path: Path) -> bytes:
+    """The bytes of a task's file. They are read once, so that what was checked is what is used."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        content = b""
+    except OSError as error:
+        raise LocoError(f"Cannot read {path}: {error.strerror}.") from error
+    if hashlib.sha256(content).hexdigest() != manifest.files.get(path.name):
+        raise LocoError(f"{path} is missing or not what its manifest says.")
+    return content
 
 
 def _folder(data: Path, variant: Variant, task: str, split: Split) -> Path:

@@ -11,12 +11,13 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loco.errors import LocoError
 from loco.files import write_atomically
-from loco.tasks.data import Manifest, built_tasks, task_folder
+from loco.tasks.data import VARIANTS, Manifest, built_tasks, task_folder
 
 if TYPE_CHECKING:
     import numpy as np
@@ -75,7 +76,10 @@ def plot_lengths(data: Path, path: Path) -> Path:
     """
     if path.suffix.lower() != ".svg":
         raise LocoError(f"The figure is an SVG, so {path} should be called {path.stem or 'lengths'}.svg.")
-    rows = list(read_lengths(data, built_tasks(data)))
+    built, damaged = zip(*(built_tasks(data, variant) for variant in VARIANTS), strict=True)
+    for error in chain.from_iterable(damaged):
+        raise error
+    rows = list(read_lengths(data, chain.from_iterable(built)))
     if not rows:
         raise LocoError(f"No task is built in {data}, so there is nothing to draw. Run: loco build-data")
     write_atomically(path, lengths_svg(rows).encode())

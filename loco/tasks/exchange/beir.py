@@ -155,7 +155,7 @@ def _read_qrels(file: SourceFile, queries: set[str]) -> Iterator[tuple[int, str,
 
 
 def _checked_name(name: str) -> str:
-    if not _NAME.fullmatch(name):
+    if not _NAME.fullmatch(name) or name == "all":
         raise LocoError(
             f"{short(name)} cannot be the name of a task: only letters, digits, dash and underscore can. "
             "Choose one with --name."

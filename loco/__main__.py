@@ -1,0 +1,5 @@
+"""``python -m loco``."""
+
+from loco.cli import main
+
+main()
