@@ -243,7 +243,9 @@ def _slug(name: str) -> str:
     """
     plain = name.replace("/", "__")
     safe = re.sub(r"[^\w.-]+", "-", plain, flags=re.ASCII).strip(".-")
-    return safe if safe == plain and "__" not in name else f"{safe}-{hashlib.sha256(name.encode()).hexdigest()[:8]}".lstrip("-")
+    if safe == plain and "__" not in name:
+        return safe
+    return f"{safe}-{hashlib.sha256(name.encode()).hexdigest()[:8]}".lstrip("-")
 
 
 def _one_line(message: str) -> str:

@@ -510,8 +510,8 @@ def stop(*_, **__):
     time.sleep(60)
 
 if sys.argv[3] == "writing":
-    write = pyarrow.parquet.write_table
-    pyarrow.parquet.write_table = lambda *a, **k: stop() if "documents" in str(a[1]) else write(*a, **k)
+    writer = pyarrow.parquet.ParquetWriter
+    pyarrow.parquet.ParquetWriter = lambda *a, **k: stop() if "documents" in str(a[0]) else writer(*a, **k)
 else:
     rename = Path.rename
     Path.rename = lambda self, to: stop() if to.name == "qmsum" else rename(self, to)
@@ -545,13 +545,13 @@ def test_a_full_disk_is_one_line_and_the_task_built_before_stays(
 
     data, source = built
     before = sorted(data.rglob("*"))
-    write = pq.write_table
+    writer = pq.ParquetWriter
 
-    def write_to_full_disk(table: object, path: Path, **options: str) -> None:
-        path.symlink_to("/dev/full")  # a link, because pyarrow deletes the path that it could not write
-        write(table, path, **options)
+    def writer_to_full_disk(path: Path, *arguments: object, **options: str) -> object:
+        path.symlink_to("/dev/full")
+        return writer(path, *arguments, **options)
 
-    monkeypatch.setattr(pq, "write_table", write_to_full_disk)
+    monkeypatch.setattr(pq, "ParquetWriter", writer_to_full_disk)
     with pytest.raises(LocoError, match=r"^Cannot write .*qmsum: the disk is full\. .*untouched\.$"):
         build_data("qmsum", "paper", source=source, out=data)
     assert sorted(data.rglob("*")) == before, "nothing half-written stays"

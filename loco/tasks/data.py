@@ -13,7 +13,7 @@ The folder appears in one rename, so a half-built task never exists, and every f
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -31,6 +31,7 @@ Split = Literal["test", "train"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 Qrels = Mapping[str, Mapping[str, int]]
 
+_ROWS_AT_ONCE = 64  # a whole split as text, as UTF-8 and as Arrow columns can take gigabytes
 _QRELS_HEADER = ("query-id", "corpus-id", "score")
 
 
@@ -39,7 +40,7 @@ class Texts:
     """Texts and their ids, in a fixed order; ids are unique."""
 
     ids: tuple[str, ...]
-    texts: tuple[str, ...]
+    texts: Sequence[str]
 
     @classmethod
     def of(cls, rows: Iterable[tuple[str, str]], kind: str) -> Texts:
@@ -77,8 +78,8 @@ class Texts:
     def sha256(self) -> str:
         """Hash of the contents, whatever the order of rows or the file format."""
         digest = hashlib.sha256()
-        for identifier, text in sorted(self):
-            for part in (identifier.encode(), text.encode()):
+        for number in sorted(range(len(self)), key=self.ids.__getitem__):
+            for part in (self.ids[number].encode(), self.texts[number].encode()):
                 digest.update(len(part).to_bytes(8, "big"))
                 digest.update(part)
         return digest.hexdigest()
@@ -229,9 +230,13 @@ def write_task(task: TaskData, data: Path) -> Manifest:
     import pyarrow.parquet as pq
 
     with replacing_folder(_folder(data, task.variant, task.card.name, task.split)) as folder:
+        schema = pa.schema({"id": pa.string(), "text": pa.large_string()})
         for name, texts in (("queries", task.queries), ("documents", task.documents)):
-            columns = {"id": pa.array(texts.ids, pa.string()), "text": pa.array(texts.texts, pa.large_string())}
-            pq.write_table(pa.table(columns), folder / f"{name}.parquet", compression="zstd")
+            with pq.ParquetWriter(folder / f"{name}.parquet", schema, compression="zstd") as writer:
+                for start in range(0, len(texts), _ROWS_AT_ONCE):
+                    part = slice(start, start + _ROWS_AT_ONCE)
+                    columns = (texts.ids[part], [text.encode() for text in texts.texts[part]])
+                    writer.write_table(pa.table(list(map(pa.array, columns, schema.types)), schema=schema))
         rows = [_QRELS_HEADER, *((q, d, str(g)) for q, grades in task.qrels.items() for d, g in grades.items())]
         (folder / "qrels.tsv").write_text(
             "".join("\t".join(row) + "\n" for row in rows), encoding="utf-8", newline="\n"

@@ -322,7 +322,7 @@ class _Stored(Sequence[str]):
 
 def _texts(ids: tuple[str, ...], texts: _Stored) -> Texts:
     # Unlike Texts.of, this leaves the texts where they are: those of the train split take more than 1 GB.
-    return Texts(ids, cast("tuple[str, ...]", texts))
+    return Texts(ids, texts)
 
 
 _latest: dict[tuple[tuple[Path, int, int], ...], _Sample] = {}
