@@ -19,7 +19,7 @@ from loco.errors import LocoError
 from loco.tasks.card import TaskCard
 from loco.tasks.data import Provenance, TaskData, Texts
 from loco.tasks.exchange.record import EXPORT_FILE, Export
-from loco.tasks.sources.files import SourceFile, local_file, opened
+from loco.tasks.sources.files import SourceFile, checksums, local_file, opened
 from loco.tasks.sources.jsonl import Row, at, read_rows, short
 
 NAME = "beir"
@@ -104,6 +104,7 @@ def import_beir(folder: Path, name: str | None = None, split: str = "test") -> T
             builder_version=VERSION,
             source=f"{folder.name}: {', '.join(files)}",
             source_revision=", ".join(file.revision for file in files.values()),
+            source_sha256=checksums(*files.values()),
             dropped=dict(notes),
         ),
         queries=Texts.of(((i, text) for i, text in queries if i in qrels), "query"),
