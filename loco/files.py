@@ -127,7 +127,10 @@ def _clear_set_aside(target: Path) -> None:
     leftovers = _set_aside(target)  # listed before looking for the target, so that one of them is not its only copy
     if target.exists():
         for leftover in leftovers:
-            shutil.rmtree(leftover, ignore_errors=True)
+            doomed = leftover.with_name(leftover.name.replace(_RETIRED, _FRESH, 1))  # half deleted, none may come back
+            with suppress(OSError):
+                leftover.rename(doomed)
+                shutil.rmtree(doomed, ignore_errors=True)
 
 
 def _clear_abandoned(target: Path) -> None:

@@ -32,6 +32,7 @@ SPLITS: tuple[Split, ...] = get_args(Split)
 Qrels = Mapping[str, Mapping[str, int]]
 
 _ROWS_AT_ONCE = 64  # a whole split as text, as UTF-8 and as Arrow columns can take gigabytes
+_LOOKS = 3
 _QRELS_HEADER = ("query-id", "corpus-id", "score")
 
 
@@ -258,11 +259,13 @@ def write_task(task: TaskData, data: Path) -> Manifest:
 
 def read_manifest(data: Path, variant: Variant, task: str, split: Split = "test") -> Manifest | None:
     """The manifest of a built task, or None where it is not built."""
-    path = recovered(task_folder(data, variant, task, split)) / "manifest.json"
+    folder = task_folder(data, variant, task, split)
+    path = folder / "manifest.json"
     try:
-        manifest = Manifest.model_validate_json(path.read_bytes())
-    except (FileNotFoundError, NotADirectoryError):
-        return None
+        content = _read_patiently(folder, path.name)
+        if content is None:
+            return None
+        manifest = Manifest.model_validate_json(content)
     except OSError as error:
         raise LocoError(f"Cannot read {path}: {error.strerror}.") from error
     except ValidationError as error:
@@ -273,6 +276,16 @@ def read_manifest(data: Path, variant: Variant, task: str, split: Split = "test"
         found = f"{manifest.task} ({manifest.variant}, {manifest.split})"
         raise LocoError(f"{path} is of {found}, not of what its folder says. {_rebuild(variant, task, split)}")
     return manifest
+
+
+def _read_patiently(folder: Path, name: str) -> bytes | None:
+    """A file of a folder that another process may be replacing, which takes it away for a moment; None without it."""
+    for _ in range(_LOOKS):
+        try:
+            return (recovered(folder) / name).read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+    return None
 
 
 def built_tasks(data: Path, variant: Variant) -> tuple[list[Manifest], list[LocoError]]:
@@ -293,21 +306,31 @@ def read_task(data: Path, variant: Variant, task: str, split: Split = "test") ->
 
     What is returned is one build, whole: if another one takes its place meanwhile, that is read instead.
     """
-    manifest = read_manifest(data, variant, task, split)
-    while manifest is not None:
+    folder = task_folder(data, variant, task, split)
+    before = _stamp(folder)
+    while (manifest := read_manifest(data, variant, task, split)) is not None:
         try:
-            return _read(manifest, task_folder(data, variant, task, split))
+            return _read(manifest, folder)
         except LocoError as error:
-            current = read_manifest(data, variant, task, split)
-            if current == manifest:
+            after = _stamp(folder)
+            if after == before:
                 raise LocoError(f"{error} {_rebuild(variant, task, split)}") from error
-            manifest = current
+            before = after
     raise not_built(data, variant, task, split)
 
 
 def not_built(data: Path, variant: Variant, task: str, split: Split = "test") -> LocoError:
     """The error for a task that is not there."""
     return LocoError(f"Task '{task}' ({variant}) is not in {data}. Run: {_command(variant, task, split)}")
+
+
+def _stamp(folder: Path) -> tuple[int, int] | None:
+    """What tells one build in a folder from the next, equal ones included."""
+    try:
+        status = (folder / "manifest.json").stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns
 
 
 def _read(manifest: Manifest, folder: Path) -> TaskData:
