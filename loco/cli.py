@@ -139,16 +139,25 @@ def build_data_command(
         go_offline()
     known_variant, known_split = variant_named(variant), split_named(split)
     folder = data_home() if out is None else out
+    if seed is not None and known_variant != "mini":
+        raise LocoError(f"A seed is for the variant 'mini', which is generated; '{variant}' is read from its source.")
     if tasks:
-        chosen = None if sections is None else sections.split(",")
+        chosen = None if sections is None else [section.strip() for section in sections.split(",")]
         outcomes = list(build_named(tasks, known_variant, known_split, source, folder, seed, chosen))
+    elif sections is not None:
+        raise LocoError("Sections are for one task: loco build-data legal_case_reports --variant paper --sections ...")
     else:
         outcomes = list(build_everything(known_variant, known_split, source, folder, seed, force=force))
     failed = [outcome for outcome in outcomes if outcome.manifest is None]
+    problems = [f"{outcome.task}: {outcome.problem}" for outcome in failed]
     if len(failed) < len(outcomes) or not tasks:
         report.print_outcomes(outcomes)
-        report.print_overlaps(folder, [outcome.manifest for outcome in outcomes if outcome.manifest is not None])
-    _raise_all([f"{outcome.task}: {outcome.problem}" for outcome in failed])
+        manifests = [outcome.manifest for outcome in outcomes if outcome.manifest is not None]
+        problems += report.print_overlaps(folder, manifests)
+    kept = sum(outcome.kept for outcome in outcomes)
+    if kept and source is not None:
+        typer.echo(f"{kept} stood already, and {source} was not read for them; --force builds them anew.", err=True)
+    _raise_all(problems)
 
 
 @app.command("audit")
@@ -164,8 +173,13 @@ def audit_command(
     from loco.tasks.data import variant_named
 
     folder, known_variant = data_home() if data is None else data, variant_named(variant)
+    problems = []
     for name in _tasks_to_evaluate([task or "all"], known_variant, folder):
-        report.print_audit(audit_built(folder, known_variant, name))
+        try:
+            report.print_audit(audit_built(folder, known_variant, name))
+        except LocoError as error:
+            problems.append(str(error))
+    _raise_all(problems)
 
 
 @app.command("export")
@@ -205,7 +219,7 @@ def import_command(
     from loco.tasks.exchange.beir import import_beir
 
     manifest = write_task(import_beir(folder, name, split), data_home() if out is None else out)
-    report.print_outcomes([Outcome(manifest.task, manifest)])
+    report.print_outcomes([Outcome(manifest.task, manifest.variant, manifest)])
 
 
 @app.command("eval")

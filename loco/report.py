@@ -16,7 +16,7 @@ from loco.models.card import ModelCard
 from loco.results import Result
 from loco.score.metrics import PRIMARY
 from loco.tasks.card import Table10, TaskCard, task_cards
-from loco.tasks.data import SPLITS, Manifest, Split, read_manifest, read_task
+from loco.tasks.data import Manifest, Split, read_manifest
 
 if TYPE_CHECKING:
     from loco.tasks.audit import Audit
@@ -85,7 +85,10 @@ def print_outcomes(outcomes: Sequence[Outcome]) -> None:
     for outcome in outcomes:
         manifest = outcome.manifest
         if manifest is None:
-            table.add_row(escape(outcome.task), *[""] * 8, "[red]missing[/red]")
+            card = task_cards()[outcome.task]
+            beside = " / ".join(_paper(card.table10)) if card.table10 and outcome.variant != "mini" else ""
+            status = "failed, the earlier build stays" if outcome.stands else "missing"
+            table.add_row(card.name, outcome.variant, *[""] * 5, beside, "", f"[red]{status}[/red]")
             continue
         status = _status(manifest) + (", kept as it was" if outcome.kept else "")
         relevant = f"{manifest.counts.relevant:,}"
@@ -96,26 +99,37 @@ def print_outcomes(outcomes: Sequence[Outcome]) -> None:
     for manifest in (outcome.manifest for outcome in outcomes if outcome.manifest is not None):
         provenance = manifest.provenance
         if provenance.equivalent:
-            console().print(f"{escape(manifest.task)} is an equivalent: {escape(provenance.equivalent)}")
+            line = f"{manifest.task} is an equivalent: {provenance.equivalent}"
+            console().print(escape(line), soft_wrap=True)
         if provenance.dropped:
             dropped = ", ".join(f"{count:,} {reason}" for reason, count in provenance.dropped.items())
-            console().print(f"{escape(manifest.task)}: {escape(dropped)}")
+            console().print(escape(f"{manifest.task}, counted while building: {dropped}"), soft_wrap=True)
 
 
-def print_overlaps(data: Path, built: Iterable[Manifest]) -> None:
-    """For each task that stands in both splits, how many texts of test stand in train too."""
+def print_overlaps(data: Path, built: Iterable[Manifest]) -> list[str]:
+    """For each task that stands in both splits, how much of test stands in train too; returns what went wrong."""
+    problems = []
     for manifest in built:
         other: Split = "train" if manifest.split == "test" else "test"
-        if read_manifest(data, manifest.variant, manifest.task, other) is None:
-            continue
-        from loco.tasks.audit import overlap
+        try:
+            beside = read_manifest(data, manifest.variant, manifest.task, other)
+            if beside is None:
+                continue
+            from loco.tasks.audit import built_overlap
 
-        test, train = (read_task(data, manifest.variant, manifest.task, split) for split in SPLITS)
-        shared = overlap(test, train)
-        console().print(
-            f"{manifest.task}: {len(shared.queries):,} of {len(test.queries):,} test queries and "
-            f"{len(shared.documents):,} of {len(test.documents):,} test documents stand in train too."
-        )
+            shared = built_overlap(data, manifest.variant, manifest.task)
+        except LocoError as error:
+            problems.append(f"{manifest.task}: its overlap with {other} is not known: {error}")
+            continue
+        if shared is not None:
+            test = manifest.counts if manifest.split == "test" else beside.counts
+            note = (
+                f"{manifest.task}: {len(shared.queries):,} of {test.queries:,} test queries and "
+                f"{len(shared.documents):,} of {test.documents:,} test documents stand in train too."
+            )
+            warning = shared.queries or shared.documents
+            console().print(f"[bold red]{note}[/bold red]" if warning else note, soft_wrap=True)
+    return problems
 
 
 def print_audit(audit: Audit) -> None:
@@ -249,7 +263,7 @@ def _beside_table10(manifest: Manifest) -> tuple[str, str]:
     paper = manifest.card.table10
     if paper is None or manifest.variant == "mini" or manifest.split == "train":
         return "", ""
-    return " / ".join(_paper(paper)), " / ".join(f"{deviation:+.1%}" for deviation in _deviations(manifest, paper))
+    return " / ".join(_paper(paper)), " / ".join(f"{round(d, 3) + 0.0:+.1%}" for d in _deviations(manifest, paper))
 
 
 def _deviations(manifest: Manifest, paper: Table10) -> tuple[float, float]:

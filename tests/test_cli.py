@@ -106,7 +106,9 @@ def test_tasks_and_models_are_listed(home: Path) -> None:
         (("build-data", "qmsun"), "No task 'qmsun'. Did you mean 'qmsum'?"),
         (("build-data", "qmsum", "--from", "nowhere"), "nowhere"),
         (("build-data", "qmsum", "--sections", "citances"), "Sections are for legal_case_reports"),
-        (("build-data", "qmsum", "--seed", "3"), "A seed is for the variant 'mini'"),
+        (("build-data", "--sections", "citances"), "Sections are for one task"),
+        (("build-data", "--split", "train"), "Nothing makes a train split of the variant 'release'"),
+        (("build-data", "--seed", "3"), "A seed is for the variant 'mini'"),
         (("build-data", "qmsum", "--variant", "mini", "--split", "trian"), "No split 'trian'. Did you mean 'train'?"),
         (("tasks", "gov-report"), "Did you mean 'gov_report'?"),
         (("results", "show", "nowhere"), "No file or folder nowhere"),
@@ -140,23 +142,57 @@ def test_mini_is_built_without_a_download_and_is_the_same_bytes_again(tmp_path: 
         assert (tmp_path / "a/mini/qmsum" / name).read_bytes() == (tmp_path / "b/mini/qmsum" / name).read_bytes()
 
 
-def test_building_everything_keeps_what_stands_and_tells_what_is_missing(tmp_path: Path) -> None:
+def scrolls(folder: Path, *tasks: str) -> None:
+    """SCROLLS' validation files of three rows each."""
     rows = [{"id": f"i{n}", "pid": f"p{n}", "input": f"What?\n\nSpeaker {n}: Hm.", "output": "Hm"} for n in range(3)]
-    for task in ("qmsum", "gov_report"):
-        file = tmp_path / "scrolls" / task / "validation.jsonl"
-        file.parent.mkdir(parents=True)
+    for task in tasks:
+        file = folder / task / "validation.jsonl"
+        file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    file.write_text("{")
-    arguments = ("build-data", "--variant", "paper", "--from", "scrolls")
+
+
+def test_building_everything_keeps_what_stands_and_tells_what_is_missing(tmp_path: Path) -> None:
+    scrolls(tmp_path / "sources" / "scrolls", "qmsum", "gov_report")
+    damaged = tmp_path / "sources/scrolls/gov_report/validation.jsonl"
+    damaged.write_text("{")
+    arguments = ("build-data", "--variant", "paper", "--from", "sources")
     first = loco(*arguments, cwd=tmp_path)
     assert first.returncode == 2, "because some are missing"
     assert re.search(r"qmsum +paper +3 +3 .* differs", first.stdout), first.stdout
-    assert first.stdout.count("missing") == 11
-    assert "gov_report: scrolls/gov_report/validation.jsonl, line 1: not JSON" in first.stderr
-    assert "qasper_title: scrolls holds no files of qasper_title (paper)." in first.stderr
+    assert len(re.findall(r"paper .* missing", first.stdout)) == 11
+    assert "gov_report: sources/scrolls/gov_report/validation.jsonl, line 1: not JSON" in first.stderr
+    assert "qasper_title: sources holds no files of qasper_title (paper)." in first.stderr
     second = loco(*arguments, cwd=tmp_path)
     assert "differs, kept as it was" in second.stdout
+    assert "1 stood already, and sources was not read for them" in second.stderr
     assert "kept" not in loco(*arguments, "--force", cwd=tmp_path).stdout
+    (tmp_path / "sources/scrolls/qmsum/validation.jsonl").write_text("{")
+    failed = loco(*arguments, "--force", cwd=tmp_path)
+    assert "failed, the earlier build stays" in failed.stdout
+
+
+def test_what_stands_but_is_damaged_is_built_again(tmp_path: Path) -> None:
+    scrolls(tmp_path, "qmsum")
+    arguments = ("build-data", "--variant", "paper", "--from", ".")
+    loco(*arguments, cwd=tmp_path)
+    (tmp_path / "home/data/paper/qmsum/documents.parquet").unlink()
+    assert "kept" not in loco(*arguments, cwd=tmp_path).stdout
+    assert loco("eval", "--model", "bm25", "--variant", "paper", cwd=tmp_path).returncode == 0
+
+
+def test_a_damaged_other_split_hides_no_failure(tmp_path: Path) -> None:
+    for split in ("test", "train"):
+        loco("build-data", "qmsum", "--variant", "mini", "--split", split, cwd=tmp_path)
+    (tmp_path / "home/data/mini/qmsum.train/documents.parquet").write_bytes(b"")
+    done = loco("build-data", "qmsum", "--variant", "mini", cwd=tmp_path)
+    assert done.returncode == 2
+    assert re.search(r"qmsum +mini +48", done.stdout)
+    assert "qmsum: its overlap with train is not known: " in done.stderr
+
+
+def test_tens_of_gigabytes_are_not_downloaded_unasked(tmp_path: Path) -> None:
+    done = loco("build-data", "--variant", "paper", "--offline", cwd=tmp_path)
+    assert "stackoverflow: left out, since its download takes about 35 GB. Run: loco build-data stack" in done.stderr
 
 
 def test_train_is_written_beside_test_and_their_overlap_is_told(tmp_path: Path) -> None:
@@ -179,6 +215,11 @@ def test_a_task_is_audited_exported_imported_and_evaluated_again(home: Path) -> 
     assert "imported" in loco("import", "out", "--name", "again", cwd=home).stdout
     evaluated = loco("eval", "--model", "bm25", "--variant", "imported", "--json", cwd=home)
     assert json.loads(evaluated.stdout)["results"][0]["task"] == "again"
+    (home / "out/export.json").unlink()
+    (home / "out/qrels/test.tsv").rename(home / "out/qrels/train.tsv")
+    loco("import", "out", "--name", "only", "--split", "train", cwd=home)
+    train = ("export", "only", "--variant", "imported", "--split", "train", "--format", "beir", "--out", "back")
+    assert loco(*train, cwd=home).returncode == 0
     refused = loco("eval", "--model", "bm25", "--variant", "imported", "--task", "agian", cwd=home)
     assert "No task 'agian'. Did you mean 'again'?" in refused.stderr
 

@@ -294,3 +294,31 @@ def test_the_split_depends_on_names_alone(tmp_path: Path) -> None:
 def test_every_section_of_the_default_is_one_of_upstream_s() -> None:
     content = citations(("a",), ("b",), ("c",))
     assert parsed(content).texts == dict(zip(SECTIONS, (["a"], ["b"], ["c"]), strict=True))
+
+
+def test_a_word_in_angle_brackets_is_text_unless_it_can_end_the_sentence() -> None:
+    sentences = '<sentences><sentence id="s1">cf <case> stated, see <title>q</title></sentence>'
+    found = parsed(f'<case>{sentences}<sentence id="s2">two</sentence></sentences></case>')
+    assert found.texts == {"sentences": ["cf <case> stated, see <title>q</title>", "two"]}
+    assert found.whole
+
+
+def test_no_choice_of_sections_moves_a_case_into_the_other_split(tmp_path: Path) -> None:
+    files = corpus(60)
+    for number in range(0, 60, 3):
+        files[f"citations_summ/06_{number}.xml"] = citations((f"phrase {number}",))
+    source = folder(tmp_path, files)
+    splits: tuple[Split, Split] = ("test", "train")
+    whole, fewer = (
+        {split: set(build_with(CARD, "paper", split, source, sections).queries.ids) for split in splits}
+        for sections in (SECTIONS, ("citances",))
+    )
+    assert all(fewer[split] < whole[split] for split in splits)
+    noted = build_with(CARD, "paper", "train", source, ("citances",)).provenance.dropped
+    assert noted == {"train cases without text in the sections chosen": len(whole["train"] - fewer["train"])}
+
+
+@pytest.mark.parametrize("sections", [(), ("citances", "citances"), ("citations",)])
+def test_sections_that_cannot_make_a_query_are_one_line(sections: tuple[str, ...], tmp_path: Path) -> None:
+    with pytest.raises(LocoError, match="cannot make a query"):
+        build_with(CARD, "paper", "test", tmp_path, sections)

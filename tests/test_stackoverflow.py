@@ -17,6 +17,7 @@ from loco.errors import LocoError
 from loco.tasks.builders import stackoverflow
 from loco.tasks.card import task_card
 from loco.tasks.data import Split, TaskData
+from loco.tasks.sources import hub
 from loco.tasks.sources.files import SourceFile
 from loco.tasks.sources.hub import HubError
 
@@ -336,7 +337,10 @@ def test_the_hub_dataset_is_listed_and_read_at_one_commit(tmp_path: Path, monkey
         assert (repo, revision, repo_type) == ("mikex86/stackoverflow-posts", "c1", "dataset")
         return names
 
+    monkeypatch.setenv("HF_ASSETS_CACHE", str(tmp_path / "assets"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_ASSETS_CACHE", str(tmp_path / "assets"))
     monkeypatch.setattr("huggingface_hub.HfApi.list_repo_files", listed)
+    monkeypatch.setattr(hub, "_no_connection", lambda _: "")
     monkeypatch.setattr(stackoverflow, "hub_file", fetched)
     built = build(None)
     revisions = zip(names, ("main", "c1", "c1"), strict=True)
@@ -345,12 +349,14 @@ def test_the_hub_dataset_is_listed_and_read_at_one_commit(tmp_path: Path, monkey
     assert built.provenance.source == "mikex86/stackoverflow-posts, 2 files"
     assert built.provenance.source_revision == "c1"
 
-    del names[1:]
-    assert "holds no parquet file at c1" in refusal(None)
-
     def gone(*_: object, **__: object) -> Sequence[str]:
         raise ConnectionError("no route\nto host")
 
     monkeypatch.setattr("huggingface_hub.HfApi.list_repo_files", gone)
+    assert build(None).content == built.content, "the list is remembered: without the hub it serves as well"
+    (note,) = (tmp_path / "assets").rglob("names/c1")
+    note.write_text("README.md\n", encoding="utf-8")
+    assert "holds no parquet file at c1" in refusal(None)
+    note.unlink()
     with pytest.raises(HubError, match=r"Cannot list the files of .*: no route to host\."):
         build(None)

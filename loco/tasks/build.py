@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from loco.errors import LocoError
+from loco.files import sha256_of
 from loco.settings import data_home
 from loco.tasks.builders import courtlistener, legal_cases, longbench, qasper, release, scrolls, stackoverflow
 from loco.tasks.card import TaskCard, task_card, task_cards
@@ -23,6 +24,7 @@ from loco.tasks.data import (
     Variant,
     read_manifest,
     split_named,
+    task_folder,
     variant_named,
     write_task,
 )
@@ -51,18 +53,24 @@ class Builder(Protocol):
 # In order of preference: the official release comes before what stands in for it.
 _BUILDERS: tuple[Builder, ...] = (release, scrolls, qasper, longbench, courtlistener, legal_cases, stackoverflow)
 
+# What is downloaded only for a user who names the task.
+_LARGE = {"stackoverflow": "about 35 GB"}
+
 
 @dataclass(frozen=True)
 class Outcome:
     """What became of one task of several: its manifest, or the problem in one line.
 
-    ``kept`` says that the task stood there already, made by the same builder.
+    ``kept`` says that the task stood there already, made by the same builder; ``stands`` that an earlier build is still
+    there after a problem.
     """
 
     task: str
+    variant: Variant
     manifest: Manifest | None = None
     problem: str = ""
     kept: bool = False
+    stands: bool = False
 
 
 def buildable(variant: Variant, split: Split = "test") -> list[str]:
@@ -109,9 +117,10 @@ def build_named(
         try:
             manifest = build_data(task, variant, split=split, source=source, out=out, seed=seed, sections=sections)
         except LocoError as error:
-            yield Outcome(task, problem=str(error))
+            stands = _folder_stands(task, variant, split, out)
+            yield Outcome(task, variant, problem=str(error), stands=stands)
         else:
-            yield Outcome(task, manifest)
+            yield Outcome(task, variant, manifest)
 
 
 def build_everything(
@@ -122,10 +131,15 @@ def build_everything(
     A task that stands there already, made by the same version of its builder, is kept unless ``force``; what is
     generated (mini) is made anew.
     """
+    if not buildable(variant, split):
+        raise LocoError(f"Nothing makes a {split} split of the variant '{variant}'. See: loco build-data --help")
     for task in task_cards():
         standing = None if force else _standing(task, variant, split, out)
         if standing is not None:
-            yield Outcome(task, standing, kept=True)
+            yield Outcome(task, variant, standing, kept=True)
+        elif variant == "paper" and source is None and task in _LARGE:
+            problem = f"left out, since its download takes {_LARGE[task]}. Run: {_command(task, variant, split)}"
+            yield Outcome(task, variant, problem=problem)
         else:
             yield from build_named([task], variant, split, source, out, seed)
 
@@ -159,8 +173,9 @@ def build_task(
         if not source.exists():
             raise LocoError(f"{source} does not exist. Instead, {_by_hand(builders, card, variant, split)}")
         for builder in builders:
-            if builder.holds(card.name, source):
-                return builder.build(card, variant, split, source)
+            for place in _places(source):
+                if builder.holds(card.name, place):
+                    return builder.build(card, variant, split, place)
     except OSError as error:
         raise LocoError(f"Cannot read {source}: {error.strerror or error}.") from error
     raise LocoError(
@@ -168,15 +183,32 @@ def build_task(
     )
 
 
+def _places(source: Path) -> list[Path]:
+    """Where to look: the file or folder itself, then the folders in it."""
+    folders = sorted(path for path in source.iterdir() if path.is_dir()) if source.is_dir() else []
+    return [source, *(folder for folder in folders if not folder.name.startswith("."))]
+
+
 def _standing(task: str, variant: Variant, split: Split, out: Path) -> Manifest | None:
     """The manifest of a task that need not be built again, None where it is missing, damaged or an older builder's."""
     try:
         manifest = read_manifest(out, variant, task, split)
-    except LocoError:
+        if manifest is None:
+            return None
+        folder = task_folder(out, variant, task, split)
+        whole = all(sha256_of(folder / name) == digest for name, digest in manifest.files.items())
+    except (LocoError, OSError):
         return None
-    made = None if manifest is None else manifest.provenance
-    current = made is not None and (made.builder, made.builder_version) in {(b.NAME, b.VERSION) for b in _BUILDERS}
-    return manifest if current else None
+    made = manifest.provenance
+    current = (made.builder, made.builder_version) in {(builder.NAME, builder.VERSION) for builder in _BUILDERS}
+    return manifest if whole and current else None
+
+
+def _folder_stands(task: str, variant: Variant, split: Split, out: Path) -> bool:
+    try:
+        return read_manifest(out, variant, task, split) is not None
+    except LocoError:
+        return False
 
 
 def _mini(card: TaskCard, split: Split, source: Path | None, seed: int | None) -> TaskData:

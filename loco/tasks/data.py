@@ -211,7 +211,8 @@ def task_names(data: Path, variant: Variant) -> list[str]:
     """The tasks that a variant can have: the benchmark's twelve, or what has been imported."""
     if variant != "imported":
         return list(task_cards())
-    return sorted(path.parent.name for path in (data / variant).glob("*/manifest.json") if "." not in path.parent.name)
+    folders = {path.parent.name.removesuffix(".train") for path in (data / variant).glob("*/manifest.json")}
+    return sorted(name for name in folders if "." not in name)  # what is being written has a dot in front
 
 
 def task_folder(data: Path, variant: Variant, task: str, split: Split = "test") -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping
@@ -15,6 +14,7 @@ from loco.progress import tracked
 from loco.score.metrics import PRIMARY, score
 from loco.tasks.audit.ceiling import DEPTH, DERIVATION, expected_ndcg
 from loco.tasks.audit.duplicates import SHINGLE_WORDS, THRESHOLD, NearDuplicates, Shingler
+from loco.tasks.audit.overlap import built_overlap, digest, overlap
 from loco.tasks.audit.record import (
     Audit,
     Ceiling,
@@ -28,16 +28,17 @@ from loco.tasks.audit.record import (
 )
 from loco.tasks.audit.texts import TextScan
 from loco.tasks.audit.words import REFERENCE_TOKENIZER, normalised, segments, words_of
-from loco.tasks.data import TaskData, Texts, Variant, read_manifest, read_task
+from loco.tasks.data import TaskData, Texts, Variant, read_task
 
 LEXICAL_MODEL = "bm25"
 
 
-def audit(task: TaskData, train: TaskData | None = None, *, retriever: Retriever | None = None) -> Audit:
+def audit(task: TaskData, train: TaskData | TrainOverlap | None = None, *, retriever: Retriever | None = None) -> Audit:
     """Everything about a task that should make a reader of its scores careful.
 
-    ``train``: its train split, where there is one, to look for overlap. ``retriever``: the lexical model, by default
-    the installed model named bm25. Progress shows on standard error where that is a terminal.
+    ``train``: its train split, where there is one, to look for overlap, or the overlap already found. ``retriever``:
+    the lexical model, by default the installed model named bm25. Progress shows on standard error where that is a
+    terminal.
 
     Memory beyond the task itself: about 8 bytes a word and 20 KB a document. Raises LocoError where the
     lexical model is missing.
@@ -56,7 +57,7 @@ def audit(task: TaskData, train: TaskData | None = None, *, retriever: Retriever
         queries=len(task.queries),
         documents=len(task.documents),
         ceiling=_ceiling(task, documents),
-        train_overlap=None if train is None else overlap(task, train),
+        train_overlap=overlap(task, train) if isinstance(train, TaskData) else train,
         duplicate_documents=DuplicateDocuments(
             shingle_words=SHINGLE_WORDS,
             threshold=THRESHOLD,
@@ -80,8 +81,7 @@ def audit_built(data: Path, variant: Variant, task: str, *, retriever: Retriever
     Raises LocoError for a task that is not built or is damaged, and what :func:`audit` raises.
     """
     test = read_task(data, variant, task)
-    train = read_task(data, variant, task, "train") if read_manifest(data, variant, task, "train") else None
-    found = audit(test, train, retriever=retriever)
+    found = audit(test, built_overlap(data, variant, task), retriever=retriever)
     write_audit(found, data)
     return found
 
@@ -125,7 +125,7 @@ def _scan_documents(task: TaskData, queries: Mapping[str, _Query], near: NearDup
         tokens = segments(text)
         scan.add(identifier, text, len(tokens))
         plain, words = normalised(text), words_of(tokens)
-        exact[identifier] = by_text.setdefault(_digest(plain), number)
+        exact[identifier] = by_text.setdefault(digest(text), number)
         if exact[identifier] == number:
             near.add(number, shingler.shingles(words))
         vocabulary = set(words)
@@ -174,18 +174,6 @@ def _expected(task: TaskData, groups: Mapping[str, Hashable]) -> list[float]:
     return [expected_ndcg(task.qrels[query], groups, sizes) for query in task.queries.ids]
 
 
-def overlap(task: TaskData, train: TaskData) -> TrainOverlap:
-    """The texts of a task that stand in its train split too."""
-    return TrainOverlap(
-        queries=_shared_texts(task.queries, train.queries), documents=_shared_texts(task.documents, train.documents)
-    )
-
-
-def _shared_texts(texts: Texts, others: Texts) -> tuple[str, ...]:
-    known = {_digest(normalised(text)) for text in others.texts}
-    return tuple(identifier for identifier, text in texts if _digest(normalised(text)) in known)
-
-
 def _lexical(task: TaskData, retriever: Retriever) -> LexicalScore:
     scores = score(task.qrels, retriever.rank(task, DEPTH).hits)
     return LexicalScore(
@@ -203,7 +191,3 @@ def _groups(group: Mapping[str, int]) -> Groups:
 def _largest_first(groups: Iterable[list[str]]) -> Groups:
     """Groups of more than one, the largest first, else in the order of the task, as their members are."""
     return tuple(tuple(group) for group in sorted(groups, key=len, reverse=True) if len(group) > 1)
-
-
-def _digest(text: str) -> bytes:
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()

@@ -70,6 +70,8 @@ _SECTION_OF = {
     "citations": "",
 }
 _ITEMS = ("sentence", "citphrase", "citance", "title")
+# What ends an item that does not say so itself.
+_ENDING = ("sentences", "sentence", "citphrases", "citphrase", "citances", "citance", "legistitles", "catchphrases")
 # With attributes of any kind, but not just any words: a judgment may say "<name withheld>".
 _TAG = re.compile(rf"<(/?)({'|'.join(_SECTION_OF)})(?:\s+\"?\w+\s*=[^<>]*|\s*/?)>")
 _REFERENCE = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
@@ -112,16 +114,18 @@ def build_with(
 ) -> TaskData:
     """As :func:`build`, with the queries made of other ``sections``, in their order.
 
-    Cases without any text in them are left out, so that another choice of sections may be a split of other cases.
+    The split is that of all cases, whatever the sections: a case without any text in those chosen is then left out.
     """
-    if not sections or not set(sections) <= set(SECTIONS):
-        raise LocoError(f"Sections {list(sections)} cannot make a query. There are: {', '.join(SECTIONS)}")
+    if not sections or not set(sections) <= set(SECTIONS) or len(set(sections)) != len(sections):
+        raise LocoError(
+            f"Sections '{','.join(sections)}' cannot make a query. There are: {', '.join(SECTIONS)}; none counts twice."
+        )
     place = _found(source)
     if place is None:
         raise LocoError(f"{source} holds no {wanted(card.name, split)}.")
     notes: Counter[str] = Counter()
     with _opened(place) as corpus:
-        cases = dict(_cases(corpus, sections, notes))
+        cases = dict(_cases(corpus, notes))
         digest = corpus.sha256()
     if len(cases) < 2:
         raise LocoError(
@@ -130,7 +134,15 @@ def build_with(
         )
     tests = max(1, round(len(cases) * _TEST_CASES / _ALL_CASES))
     first = set(sorted(cases, key=_place)[:tests])
-    chosen = {name: texts for name, texts in cases.items() if (name in first) == (split == "test")}
+    chosen = {}
+    for name, (cited, document) in cases.items():
+        if (name in first) != (split == "test"):
+            continue
+        query = "\n".join(text for section in sections for text in cited.get(section, ()))
+        if query:
+            chosen[name] = query, document
+        else:
+            notes[f"{split} cases without text in the sections chosen"] += 1
     provenance = Provenance(
         builder=NAME,
         builder_version=VERSION,
@@ -166,10 +178,11 @@ def parsed(content: str) -> Parsed:
     """A file of either folder, cut at the tags it should have.
 
     A text goes from one such tag to the next and belongs to the section that was opened last, by its own tag or by that
-    of one of its items. Where a closing tag is missing, the next tag or the end of the file takes its place.
+    of one of its items. Where a closing tag is missing, the next tag or the end of the file takes its place. Inside an
+    item, only a tag of a section or another item ends it: a judgment may say <case> or <title> in so many letters.
     """
     texts: dict[str, list[str]] = {}
-    section, start = "", 0
+    section, item, start = "", "", 0
 
     def keep(stop: int) -> None:
         if section:
@@ -179,12 +192,15 @@ def parsed(content: str) -> Parsed:
                 texts.setdefault(section, []).append(text)
 
     for match in _TAG.finditer(content):
-        keep(match.start())
         closing, tag = match.groups()
+        if item and tag != item and tag not in _ENDING:
+            continue
+        keep(match.start())
         if not closing:
             section = _SECTION_OF[tag]
         elif tag not in _ITEMS:
             section = ""
+        item = tag if tag in _ITEMS and not closing else ""
         start = match.end()
     keep(len(content))
     return Parsed(texts, whole=not section)
@@ -199,8 +215,8 @@ class _Corpus:
     sha256: Callable[[], str]  # of the zip, or of what has been read of the folders
 
 
-def _cases(corpus: _Corpus, sections: Sequence[str], notes: Counter[str]) -> Iterator[tuple[str, tuple[str, str]]]:
-    """Name, query and document of each case that has both."""
+def _cases(corpus: _Corpus, notes: Counter[str]) -> Iterator[tuple[str, tuple[Mapping[str, Sequence[str]], str]]]:
+    """Name, citations by section and document of each case that has both."""
     fulltext, citations = (corpus.files[folder] for folder in _FOLDERS)
     for name in tracked(sorted({*fulltext, *citations}), "legal cases"):
         if name not in fulltext or name not in citations:
@@ -212,16 +228,15 @@ def _cases(corpus: _Corpus, sections: Sequence[str], notes: Counter[str]) -> Ite
         except UnicodeDecodeError:
             notes["cases that are not UTF-8"] += 1
             continue
-        query = "\n".join(text for section in sections for text in cited.texts.get(section, ()))
         document = "\n".join(full.texts.get("sentences", ()))
-        if not query:
+        if not any(cited.texts.get(section) for section in SECTIONS):
             notes["cases without citations"] += 1
         elif not document:
             notes["cases without sentences"] += 1
         else:
             if not (full.whole and cited.whole):
                 notes["cases cut off in a file, taken as far as they go"] += 1
-            yield name, (query, document)
+            yield name, (cited.texts, document)
 
 
 def _place(name: str) -> tuple[bytes, str]:

@@ -42,7 +42,7 @@ from loco.errors import LocoError
 from loco.tasks.card import TaskCard
 from loco.tasks.data import Provenance, Split, TaskData, Texts, Variant
 from loco.tasks.sources.files import SourceFile, checksums, local_file, one_line
-from loco.tasks.sources.hub import HubError, hub_file
+from loco.tasks.sources.hub import HubError, hub_file, hub_names
 
 NAME = "stackoverflow"
 VERSION = 1
@@ -422,19 +422,10 @@ def _found(source: Path) -> list[Path]:
 
 
 def _hub_files() -> list[SourceFile]:
-    """All parquet files of the hub dataset, at one commit.
-
-    They are listed, as their names do not all follow from a number, and a cache without a connection cannot tell
-    whether it has them all.
-    """
-    commit = hub_file(_REPO, "README.md").revision
-    from huggingface_hub import HfApi
-
-    try:
-        names = HfApi().list_repo_files(_REPO, revision=commit, repo_type="dataset")
-    except Exception as error:  # whatever the client and what it stands on raise, the user needs one line
-        raise HubError(f"Cannot list the files of the dataset {_REPO}: {one_line(error)}.") from error
-    files = [hub_file(_REPO, name, revision=commit) for name in sorted(names) if name.endswith(".parquet")]
+    """All parquet files of the hub dataset, at one commit. They are listed, as names do not follow from a number."""
+    readme = hub_file(_REPO, "README.md")
+    names = hub_names(_REPO, readme.revision)
+    files = [hub_file(_REPO, name, revision=readme.revision) for name in names if name.endswith(".parquet")]
     if not files:
-        raise HubError(f"The dataset {_REPO} holds no parquet file at {commit}.")
+        raise HubError(f"The dataset {_REPO} holds no parquet file at {readme.revision}.")
     return files

@@ -89,6 +89,29 @@ def hub_file(repo: str, name: str, member: str = "", *, revision: str = "") -> S
     return SourceFile(path, label, commit, remedy, member, digest)
 
 
+def hub_names(repo: str, commit: str) -> list[str]:
+    """The names of all files that a dataset has at a commit, sorted; remembered, so that the hub is asked once.
+
+    Raises HubError where it cannot be asked.
+    """
+    from huggingface_hub import HfApi, constants
+
+    note = _folder(repo) / "names" / commit
+    if note.is_file():
+        return note.read_text(encoding="utf-8").splitlines()
+    obstacle = _no_connection(constants.ENDPOINT)
+    if obstacle:
+        raise HubError(f"Cannot list the files of the dataset {repo}: {obstacle}.")
+    try:
+        names = sorted(_patiently(lambda: HfApi().list_repo_files(repo, revision=commit, repo_type="dataset")))
+    except Exception as error:  # whatever the client and what it stands on raise, the user needs one line
+        reason = _reason(error, f"{constants.ENDPOINT}/datasets/{repo}")
+        raise HubError(f"Cannot list the files of the dataset {repo}: {reason}.") from error
+    with suppress(LocoError):  # a cache that can only be read serves as well
+        write_atomically(note, "".join(f"{name}\n" for name in names).encode())
+    return names
+
+
 def _obtained(repo: str, name: str, revision: str, endpoint: str) -> tuple[Path, str]:
     """Where the file lies, now at the latest, and of which commit it is."""
     if leads_outside(name):

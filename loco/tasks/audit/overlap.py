@@ -1,0 +1,63 @@
+"""What a task's train split shares with its test split."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+
+from loco.errors import LocoError
+from loco.files import sha256_of
+from loco.tasks.audit.record import TrainOverlap
+from loco.tasks.audit.words import normalised
+from loco.tasks.data import Split, TaskData, Variant, read_manifest, task_folder
+
+_ROWS_AT_ONCE = 64
+
+
+def overlap(task: TaskData, train: TaskData) -> TrainOverlap:
+    """The texts of a task that stand in its train split too, in the same role, white space aside."""
+    return TrainOverlap(
+        queries=_shared(task.queries, train.queries), documents=_shared(task.documents, train.documents)
+    )
+
+
+def built_overlap(data: Path, variant: Variant, task: str) -> TrainOverlap | None:
+    """The same for a task built in both splits, read row by row; None where one of them is not built.
+
+    Raises LocoError for a damaged file.
+    """
+    splits: tuple[Split, Split] = ("test", "train")
+    if any(read_manifest(data, variant, task, split) is None for split in splits):
+        return None
+    shared = (
+        _shared(*(_built(data, variant, task, split, f"{role}.parquet") for split in splits))
+        for role in ("queries", "documents")
+    )
+    queries, documents = shared
+    return TrainOverlap(queries=queries, documents=documents)
+
+
+def digest(text: str) -> bytes:
+    """What equal texts have in common, white space aside."""
+    return hashlib.blake2b(normalised(text).encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
+def _shared(texts: Iterable[tuple[str, str]], others: Iterable[tuple[str, str]]) -> tuple[str, ...]:
+    known = {digest(text) for _, text in others}
+    return tuple(identifier for identifier, text in texts if digest(text) in known)
+
+
+def _built(data: Path, variant: Variant, task: str, split: Split, name: str) -> Iterable[tuple[str, str]]:
+    import pyarrow.parquet as pq
+
+    path = task_folder(data, variant, task, split) / name
+    manifest = read_manifest(data, variant, task, split)
+    try:
+        if manifest is None or sha256_of(path) != manifest.files.get(name):
+            raise LocoError(f"{path} is not what its manifest says. Build it again.")
+        with pq.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20) as parquet:
+            for batch in parquet.iter_batches(_ROWS_AT_ONCE, columns=["id", "text"]):
+                yield from zip(batch["id"].to_pylist(), batch["text"].to_pylist(), strict=True)
+    except OSError as error:
+        raise LocoError(f"Cannot read {path}: {error.strerror or error}. Build it again.") from error
