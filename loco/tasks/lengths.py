@@ -33,6 +33,7 @@ _LONGEST_NAME = 240.0
 _COUNT_COLUMN, _MEDIAN_COLUMN = 96, 74
 _POINTS = 81  # along a violin
 _CELLS = 400  # what the lengths are counted into before they are smoothed
+_WIDEST = 0.12  # decades; over two modes far apart the rule is for one, and would smear them into each other
 _NARROWEST = 0.015  # decades; a task of equal lengths would otherwise be a line without width
 _SHORTEST_AXIS = 0.8  # decades, so that some steps of 1, 2, 5 are on it
 _NOT_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -113,8 +114,9 @@ def read_lengths(data: Path, manifests: Iterable[Manifest]) -> Iterator[TaskLeng
 def lengths_svg(tasks: Sequence[TaskLengths]) -> str:
     """The figure as an SVG document. Every task has at least one document; variants keep the order they come in.
 
-    A violin is a Gaussian kernel density of log10(length), with Silverman's bandwidth, each scaled to the same height.
-    The bar in it is the middle half of the documents, the dot their median. An empty document counts as one character.
+    A violin is a Gaussian kernel density of log10(length), with Silverman's bandwidth (at most 0.12 decades), each
+    scaled to the same height. The bar in it is the middle half of the documents, the dot their median. An empty
+    document counts as one character.
     """
     violins = [_Violin.of(task) for task in tasks]
     axis = _Axis.around(violins)
@@ -212,7 +214,7 @@ class _Violin:
         lower, upper = np.quantile(logs, [0.25, 0.75])
         # Silverman, Density Estimation for Statistics and Data Analysis (1986), equation 3.31.
         spread = min(logs.std(), (upper - lower) / 1.34) or logs.std()
-        bandwidth = max(0.9 * spread * len(logs) ** -0.2, _NARROWEST)
+        bandwidth = min(max(0.9 * spread * len(logs) ** -0.2, _NARROWEST), _WIDEST)
         # Smoothing would draw lengths that no document has, so the shape ends with the shortest and the longest one.
         start, end = max(logs.min() - 2 * _NARROWEST, 0), logs.max() + 2 * _NARROWEST
         counts, edges = np.histogram(logs, bins=_CELLS, range=(start, end))

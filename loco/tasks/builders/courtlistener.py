@@ -325,7 +325,7 @@ def _texts(ids: tuple[str, ...], texts: _Stored) -> Texts:
     return Texts(ids, texts)
 
 
-_latest: dict[tuple[tuple[Path, int, int], ...], _Sample] = {}
+_latest: dict[tuple[tuple[Path, int, int], ...], _Sample | LocoError] = {}
 
 
 def _sampled(parentheticals: Path, opinions: Path) -> _Sample:
@@ -337,8 +337,14 @@ def _sampled(parentheticals: Path, opinions: Path) -> _Sample:
     )
     if key not in _latest:
         _latest.clear()
-        _latest[key] = _Sample(parentheticals, opinions)
-    return _latest[key]
+        try:
+            _latest[key] = _Sample(parentheticals, opinions)
+        except LocoError as error:
+            _latest[key] = error
+    found = _latest[key]
+    if isinstance(found, LocoError):
+        raise found
+    return found
 
 
 def _place(kind: str, identifier: int) -> int:
