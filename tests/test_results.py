@@ -185,3 +185,13 @@ def test_no_two_names_share_a_path(name: str) -> None:
 def test_a_missing_path_says_so(tmp_path: Path) -> None:
     with pytest.raises(LocoError, match="No file or folder"):
         list(result_files(tmp_path / "nowhere"))
+
+
+def test_every_result_that_ships_is_valid_and_beside_its_run() -> None:
+    files = list(result_files(CHECKOUT / "results"))
+    assert files
+    for file in files:
+        result = read_result(file)
+        check_run(file, result)
+        path = result_path(result.model.name, result.strategy, result.variant, result.task)
+        assert file == CHECKOUT / "results" / result.origin / path
