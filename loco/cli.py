@@ -207,6 +207,7 @@ def import_command(
     folder: Annotated[Path, typer.Argument(help="A BEIR folder: corpus.jsonl, queries.jsonl, qrels/.")],
     name: Annotated[str | None, typer.Option("--name", metavar="NAME", help="What to call the task.")] = None,
     split: Annotated[str, typer.Option("--split", metavar="NAME", help="Which file of qrels/.")] = "test",
+    force: Annotated[bool, typer.Option("--force", help="Replace an earlier import of that name.")] = False,
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FOLDER", help="Folder of built tasks.", show_default=_DATA_DEFAULT)
     ] = None,
@@ -215,10 +216,15 @@ def import_command(
     from loco import report
     from loco.settings import data_home
     from loco.tasks.build import Outcome
-    from loco.tasks.data import write_task
+    from loco.tasks.data import built_tasks, write_task
     from loco.tasks.exchange.beir import import_beir
 
-    manifest = write_task(import_beir(folder, name, split), data_home() if out is None else out)
+    home = data_home() if out is None else out
+    task = import_beir(folder, name, split)
+    earlier, _ = built_tasks(home, "imported")
+    if not force and any(manifest.task == task.card.name for manifest in earlier) and task.split == "test":
+        raise LocoError(f"'{task.card.name}' is imported already. Choose another --name, or replace it with --force.")
+    manifest = write_task(task, home)
     report.print_outcomes([Outcome(manifest.task, manifest.variant, manifest)])
 
 

@@ -203,6 +203,11 @@ def test_train_is_written_beside_test_and_their_overlap_is_told(tmp_path: Path) 
     folders = sorted(path.name for path in (tmp_path / "home/data/mini").iterdir())
     assert folders == ["2wikimqa", "2wikimqa.train"]
     assert "2wikimqa.train" not in loco("tasks", cwd=tmp_path).stdout
+    audit = tmp_path / "home/data/mini/2wikimqa/audit.json"
+    loco("audit", "2wikimqa", "--variant", "mini", cwd=tmp_path)
+    assert audit.exists()
+    loco("build-data", "2wikimqa", "--variant", "mini", "--split", "train", "--seed", "8", cwd=tmp_path)
+    assert not audit.exists(), "it spoke of the earlier train split"
 
 
 def test_a_task_is_audited_exported_imported_and_evaluated_again(home: Path) -> None:
@@ -213,6 +218,8 @@ def test_a_task_is_audited_exported_imported_and_evaluated_again(home: Path) -> 
     written = [Path(line).relative_to(home.resolve() / "out").as_posix() for line in exported.stdout.splitlines()]
     assert written == ["corpus.jsonl", "export.json", "qrels/test.tsv", "queries.jsonl"]
     assert "imported" in loco("import", "out", "--name", "again", cwd=home).stdout
+    assert "'again' is imported already." in loco("import", "out", "--name", "again", cwd=home).stderr
+    assert loco("import", "out", "--name", "again", "--force", cwd=home).returncode == 0
     evaluated = loco("eval", "--model", "bm25", "--variant", "imported", "--json", cwd=home)
     assert json.loads(evaluated.stdout)["results"][0]["task"] == "again"
     (home / "out/export.json").unlink()

@@ -17,6 +17,7 @@ from loco.settings import data_home
 from loco.tasks.builders import courtlistener, legal_cases, longbench, qasper, release, scrolls, stackoverflow
 from loco.tasks.card import TaskCard, task_card, task_cards
 from loco.tasks.data import (
+    AUDIT_FILE,
     VARIANTS,
     Manifest,
     Split,
@@ -97,7 +98,11 @@ def build_data(
     """
     card, chosen, part = task_card(task), variant_named(variant), split_named(split)
     built = build_task(card, chosen, None if source is None else Path(source), split=part, seed=seed, sections=sections)
-    return write_task(built, data_home() if out is None else Path(out))
+    data = data_home() if out is None else Path(out)
+    manifest = write_task(built, data)
+    if part == "train":  # what an audit of the test split says of its overlap with train no longer holds
+        (task_folder(data, chosen, task) / AUDIT_FILE).unlink(missing_ok=True)
+    return manifest
 
 
 def build_named(

@@ -31,6 +31,7 @@ Split = Literal["test", "train"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 Qrels = Mapping[str, Mapping[str, int]]
 
+AUDIT_FILE = "audit.json"  # beside the task's own files, where it has been audited
 _ROWS_AT_ONCE = 64  # a whole split as text, as UTF-8 and as Arrow columns can take gigabytes
 _LOOKS = 3
 _QRELS_HEADER = ("query-id", "corpus-id", "score")

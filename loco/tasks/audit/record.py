@@ -9,9 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from loco.errors import LocoError
 from loco.files import write_atomically
-from loco.tasks.data import ContentHashes, Split, Variant, read_manifest, task_folder
-
-FILE_NAME = "audit.json"
+from loco.tasks.data import AUDIT_FILE, ContentHashes, Split, Variant, read_manifest, task_folder
 
 Ids = tuple[str, ...]
 Groups = tuple[Ids, ...]
@@ -136,7 +134,7 @@ def write_audit(audit: Audit, data: Path) -> Path:
             f"Task '{audit.task}' ({audit.variant}, {audit.split}) is not in {data}, so its audit has no place to go. "
             f"Run: loco build-data {audit.task} --variant {audit.variant}"
         )
-    path = task_folder(data, audit.variant, audit.task, audit.split) / FILE_NAME
+    path = task_folder(data, audit.variant, audit.task, audit.split) / AUDIT_FILE
     write_atomically(path, (audit.model_dump_json(indent=2) + "\n").encode())
     return path
 
@@ -147,7 +145,7 @@ def read_audit(data: Path, variant: Variant, task: str, split: Split = "test") -
     Raises LocoError for a damaged file.
     """
     manifest = read_manifest(data, variant, task, split)
-    path = task_folder(data, variant, task, split) / FILE_NAME
+    path = task_folder(data, variant, task, split) / AUDIT_FILE
     try:
         audit = Audit.model_validate_json(path.read_bytes())
     except FileNotFoundError:
