@@ -75,11 +75,11 @@ def tasks_command(
 ) -> None:
     """List the tasks, what is built, and the paper's Table 10."""
     from loco import report
-    from loco.settings import data_home
+    from loco.settings import data_folder
     from loco.tasks.card import task_cards
     from loco.tasks.data import VARIANTS, built_tasks
 
-    folder = data_home() if data is None else data
+    folder = data_folder(data)
     if plot is not None:
         from loco.tasks.lengths import plot_lengths
 
@@ -131,16 +131,14 @@ def build_data_command(
     --variant mini makes a small synthetic LoCo without any download.
     """
     from loco import report
-    from loco.settings import data_home, go_offline
+    from loco.settings import data_folder, go_offline
     from loco.tasks.build import build_everything, build_named
     from loco.tasks.data import split_named, variant_named
 
     if offline:
         go_offline()
     known_variant, known_split = variant_named(variant), split_named(split)
-    folder = data_home() if out is None else out
-    if seed is not None and known_variant != "mini":
-        raise LocoError(f"A seed is for the variant 'mini', which is generated; '{variant}' is read from its source.")
+    folder = data_folder(out)
     if tasks:
         chosen = None if sections is None else [section.strip() for section in sections.split(",")]
         outcomes = list(build_named(tasks, known_variant, known_split, source, folder, seed, chosen))
@@ -168,11 +166,11 @@ def audit_command(
 ) -> None:
     """Look for what makes a task's scores misleading."""
     from loco import report
-    from loco.settings import data_home
+    from loco.settings import data_folder
     from loco.tasks.audit import audit_built
     from loco.tasks.data import variant_named
 
-    folder, known_variant = data_home() if data is None else data, variant_named(variant)
+    folder, known_variant = data_folder(data), variant_named(variant)
     problems = []
     for name in _tasks_to_evaluate([task or "all"], known_variant, folder):
         try:
@@ -192,11 +190,11 @@ def export_command(
     data: DataOption = None,
 ) -> None:
     """Write a built task in another tool's layout."""
-    from loco.settings import data_home
+    from loco.settings import data_folder
     from loco.tasks.data import read_task, split_named, variant_named
     from loco.tasks.exchange.export import export_task
 
-    folder = data_home() if data is None else data
+    folder = data_folder(data)
     built = read_task(folder, variant_named(variant), task, split_named(split))
     for path in export_task(built, format, out):
         typer.echo(path)
@@ -214,12 +212,12 @@ def import_command(
 ) -> None:
     """Take a BEIR data set in, as a task of variant `imported`."""
     from loco import report
-    from loco.settings import data_home
+    from loco.settings import data_folder
     from loco.tasks.build import Outcome
     from loco.tasks.data import built_tasks, write_task
     from loco.tasks.exchange.beir import import_beir
 
-    home = data_home() if out is None else out
+    home = data_folder(out)
     task = import_beir(folder, name, split)
     earlier, _ = built_tasks(home, "imported")
     if not force and any(manifest.task == task.card.name for manifest in earlier) and task.split == "test":
@@ -252,11 +250,11 @@ def eval_command(
     from loco import report
     from loco.evaluation import evaluate_tasks
     from loco.models.registry import model_card, strategy_of
-    from loco.settings import data_home
+    from loco.settings import data_folder
     from loco.tasks.data import variant_named
 
     strategy_of(model_card(model), strategy)  # a name nobody knows is told before anything else
-    folder = data_home() if data is None else data
+    folder = data_folder(data)
     names = _tasks_to_evaluate(task or ["all"], variant_named(variant), folder)
     command = shlex.join(["loco", *sys.argv[1:]])
     evaluated: list[Evaluated] = []

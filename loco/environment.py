@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 import sys
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -58,7 +59,8 @@ def _version(distribution: str) -> str:
         return ""
 
 
-def _commit() -> str:
+@cache
+def _commit() -> str:  # two processes of git, and what is imported does not change
     checkout = Path(__file__).resolve().parents[1]
     if not (checkout / ".git").exists():
         return ""

@@ -36,7 +36,7 @@ from loco.results import (
 )
 from loco.score import bootstrap
 from loco.score.metrics import DEPTH, MEASURES, PRIMARY, Scores, score
-from loco.settings import data_home
+from loco.settings import data_folder
 from loco.tasks.data import (
     ContentHashes,
     Manifest,
@@ -107,7 +107,7 @@ def evaluate_tasks(
     card = model_card(model)
     chosen = strategy_of(card, strategy)
     known_variant = variant_named(variant)
-    folder = data_home() if data is None else data
+    folder = data_folder(data)
     # What cannot end well fails before hours are spent on it.
     for task in tasks:
         _manifest(folder, known_variant, task)

@@ -6,13 +6,20 @@ import errno
 import hashlib
 import os
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from loco.errors import LocoError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 _RETIRED = ".retired-"
 _FRESH = ".tmp-"
@@ -27,6 +34,11 @@ def sha256_of(path: Path) -> str:
         while block := stream.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """What stands in a TOML file of ours."""
+    return tomllib.loads(path.read_text(encoding="utf-8"))
 
 
 def write_atomically(path: Path, content: bytes) -> None:

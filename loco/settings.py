@@ -22,6 +22,11 @@ def data_home() -> Path:
     return home() / "data"
 
 
+def data_folder(chosen: Path | str | None) -> Path:
+    """The folder of built tasks a user has chosen, :func:`data_home` for None."""
+    return data_home() if chosen is None else Path(chosen)
+
+
 def go_offline() -> None:
     """Never ask the hub from here on, in this process and those it starts: as if HF_HUB_OFFLINE had been set."""
     os.environ["HF_HUB_OFFLINE"] = "1"

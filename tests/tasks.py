@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from loco.models.card import ModelCard
 from loco.tasks.card import task_card
 from loco.tasks.data import Provenance, TaskData, Texts
 
@@ -31,4 +32,19 @@ def small_task(
         queries=Texts.of(queries.items(), "query"),
         documents=Texts.of(documents.items(), "document"),
         qrels=qrels,
+    )
+
+
+def model_card(name: str, factory: str, *strategies: str, revision: str = "1") -> ModelCard:
+    """The card of a model that a test makes up."""
+    return ModelCard(
+        name=name,
+        family="test",
+        revision=revision,
+        description="",
+        licence="",
+        url="",
+        trained_on_loco=False,
+        factory=factory,
+        strategies=strategies or ("full",),
     )

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tasks import small_task
+from tasks import model_card, small_task
 
 import loco.models.registry
 from loco.errors import LocoError
@@ -31,17 +31,7 @@ from loco.tasks.audit.encodings import MOJIBAKE, letters
 from loco.tasks.audit.words import normalised, segments, words_of
 from loco.tasks.data import TaskData, write_task
 
-CARD = ModelCard(
-    name="bm25",
-    family="test",
-    revision="7",
-    description="",
-    licence="",
-    url="",
-    trained_on_loco=False,
-    factory="test_audit:FirstDocuments",
-    strategies=("full",),
-)
+CARD = model_card("bm25", "test_audit:FirstDocuments", revision="7")
 NOTHING = TextCoverage(0, 0, 0, 0)
 
 

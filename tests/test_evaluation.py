@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
-from tasks import MADE_BY_HAND, small_task
+from tasks import MADE_BY_HAND, model_card, small_task
 
 import loco
 import loco.models.registry
@@ -19,17 +19,7 @@ from loco.rank.ranking import Coverage, Hit, Ranking, TextCoverage
 from loco.results import read_result, run_path
 from loco.tasks.data import TaskData, write_task
 
-CARD = ModelCard(
-    name="scripted",
-    family="test",
-    revision="1",
-    description="",
-    licence="",
-    url="",
-    trained_on_loco=False,
-    factory="test_evaluation:scripted",
-    strategies=("full", "half"),
-)
+CARD = model_card("scripted", "test_evaluation:scripted", "full", "half")
 NOTHING = TextCoverage(0, 0, 0, 0)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import jsonschema
 import pytest
 from conftest import CHECKOUT
-from tasks import small_task
+from tasks import model_card, small_task
 
 import loco.models.registry
 from loco.errors import LocoError
@@ -35,17 +35,7 @@ class Alphabetical:
         return Ranking(dict.fromkeys(task.queries.ids, hits), Coverage(seen, seen))
 
 
-CARD = ModelCard(
-    name="org/alphabetical <v1>",
-    family="test",
-    revision="1",
-    description="",
-    licence="",
-    url="",
-    trained_on_loco=False,
-    factory="test_results:Alphabetical",
-    strategies=("full",),
-)
+CARD = model_card("org/alphabetical <v1>", "test_results:Alphabetical")
 
 
 @pytest.fixture

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
+from loco.files import read_toml
 
 # Without control characters: these end up on terminals and in file names.
 _PLAIN = r"^[^\x00-\x1f\x7f-\x9f]*$"
@@ -53,4 +48,4 @@ class ModelCard(ModelIdentity):
 
 def read_model_cards(path: Path) -> list[ModelCard]:
     """The ``[[model]]`` rows of a TOML file."""
-    return [ModelCard.model_validate(row) for row in tomllib.loads(path.read_text(encoding="utf-8"))["model"]]
+    return [ModelCard.model_validate(row) for row in read_toml(path)["model"]]

@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from loco.errors import LocoError
-from loco.files import sha256_of
-from loco.settings import data_home
+from loco.settings import data_folder
 from loco.tasks.builders import courtlistener, legal_cases, longbench, qasper, release, scrolls, stackoverflow
 from loco.tasks.card import TaskCard, task_card, task_cards
 from loco.tasks.data import (
@@ -23,6 +22,7 @@ from loco.tasks.data import (
     Split,
     TaskData,
     Variant,
+    check_file,
     read_manifest,
     split_named,
     task_folder,
@@ -98,7 +98,7 @@ def build_data(
     """
     card, chosen, part = task_card(task), variant_named(variant), split_named(split)
     built = build_task(card, chosen, None if source is None else Path(source), split=part, seed=seed, sections=sections)
-    data = data_home() if out is None else Path(out)
+    data = data_folder(out)
     manifest = write_task(built, data)
     if part == "train":  # what an audit of the test split says of its overlap with train no longer holds
         (task_folder(data, chosen, task) / AUDIT_FILE).unlink(missing_ok=True)
@@ -118,6 +118,7 @@ def build_named(
 
     Raises LocoError for a name nobody knows, before anything is built.
     """
+    _check_seed(variant, seed)
     for task in dict.fromkeys(task_card(name).name for name in tasks):
         try:
             manifest = build_data(task, variant, split=split, source=source, out=out, seed=seed, sections=sections)
@@ -136,6 +137,7 @@ def build_everything(
     A task that stands there already, made by the same version of its builder, is kept unless ``force``; what is
     generated (mini) is made anew.
     """
+    _check_seed(variant, seed)
     if not buildable(variant, split):
         raise LocoError(f"Nothing makes a {split} split of the variant '{variant}'. See: loco build-data --help")
     for task in task_cards():
@@ -159,10 +161,9 @@ def build_task(
     sections: Sequence[str] | None = None,
 ) -> TaskData:
     """Build a task in memory by the first builder that can make it, with ``source`` the first that finds its files."""
+    _check_seed(variant, seed)
     if variant == "mini":
         return _mini(card, split, source, seed)
-    if seed is not None:
-        raise LocoError(f"A seed is for the variant 'mini', which is generated; '{variant}' is read from its source.")
     if sections is not None:
         return _legal_cases(card, variant, split, source, sections)
     builders = _builders(card.name, variant, split)
@@ -194,19 +195,24 @@ def _places(source: Path) -> list[Path]:
     return [source, *(folder for folder in folders if not folder.name.startswith("."))]
 
 
+def _check_seed(variant: Variant, seed: int | None) -> None:
+    if seed is not None and variant != "mini":
+        raise LocoError(f"A seed is for the variant 'mini', which is generated; '{variant}' is read from its source.")
+
+
 def _standing(task: str, variant: Variant, split: Split, out: Path) -> Manifest | None:
     """The manifest of a task that need not be built again, None where it is missing, damaged or an older builder's."""
     try:
         manifest = read_manifest(out, variant, task, split)
         if manifest is None:
             return None
-        folder = task_folder(out, variant, task, split)
-        whole = all(sha256_of(folder / name) == digest for name, digest in manifest.files.items())
-    except (LocoError, OSError):
+        for name in manifest.files:
+            check_file(out, manifest, name)
+    except LocoError:
         return None
     made = manifest.provenance
     current = (made.builder, made.builder_version) in {(builder.NAME, builder.VERSION) for builder in _BUILDERS}
-    return manifest if whole and current else None
+    return manifest if current else None
 
 
 def _folder_stands(task: str, variant: Variant, split: Split, out: Path) -> bool:

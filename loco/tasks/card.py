@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from functools import cache
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
 from loco.errors import unknown
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from loco.files import read_toml
 
 
 class Table10(BaseModel):
@@ -51,7 +46,7 @@ class TaskCard(BaseModel):
 @cache
 def task_cards() -> dict[str, TaskCard]:
     """All task cards by name, in the order of the paper's Table 10."""
-    rows = tomllib.loads(Path(__file__).with_name("cards.toml").read_text(encoding="utf-8"))["task"]
+    rows = read_toml(Path(__file__).with_name("cards.toml"))["task"]
     return {row["name"]: TaskCard.model_validate(row) for row in rows}
 
 

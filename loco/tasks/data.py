@@ -303,6 +303,19 @@ def built_tasks(data: Path, variant: Variant) -> tuple[list[Manifest], list[Loco
     return found, damaged
 
 
+def check_file(data: Path, manifest: Manifest, name: str) -> Path:
+    """The path of a built task's file, once it has been found to be what the manifest says, else a LocoError."""
+    path = task_folder(data, manifest.variant, manifest.task, manifest.split) / name
+    try:
+        whole = sha256_of(path) == manifest.files.get(name)
+    except OSError:
+        whole = False
+    if not whole:
+        again = _rebuild(manifest.variant, manifest.task, manifest.split)
+        raise LocoError(f"{path} is missing or not what its manifest says. {again}")
+    return path
+
+
 def read_task(data: Path, variant: Variant, task: str, split: Split = "test") -> TaskData:
     """A built task, its files checked against the manifest's hashes.
 

@@ -6,11 +6,9 @@ import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
-from loco.errors import LocoError
-from loco.files import sha256_of
 from loco.tasks.audit.record import TrainOverlap
 from loco.tasks.audit.words import normalised
-from loco.tasks.data import Split, TaskData, Variant, read_manifest, task_folder
+from loco.tasks.data import SPLITS, Manifest, TaskData, Variant, check_file, read_manifest
 
 _ROWS_AT_ONCE = 64
 
@@ -27,15 +25,13 @@ def built_overlap(data: Path, variant: Variant, task: str) -> TrainOverlap | Non
 
     Raises LocoError for a damaged file.
     """
-    splits: tuple[Split, Split] = ("test", "train")
-    if any(read_manifest(data, variant, task, split) is None for split in splits):
+    test, train = (read_manifest(data, variant, task, split) for split in SPLITS)
+    if test is None or train is None:
         return None
-    shared = (
-        _shared(*(_built(data, variant, task, split, f"{role}.parquet") for split in splits))
-        for role in ("queries", "documents")
+    return TrainOverlap(
+        queries=_shared(*(_built(data, manifest, "queries.parquet") for manifest in (test, train))),
+        documents=_shared(*(_built(data, manifest, "documents.parquet") for manifest in (test, train))),
     )
-    queries, documents = shared
-    return TrainOverlap(queries=queries, documents=documents)
 
 
 def digest(text: str) -> bytes:
@@ -48,16 +44,9 @@ def _shared(texts: Iterable[tuple[str, str]], others: Iterable[tuple[str, str]])
     return tuple(identifier for identifier, text in texts if digest(text) in known)
 
 
-def _built(data: Path, variant: Variant, task: str, split: Split, name: str) -> Iterable[tuple[str, str]]:
+def _built(data: Path, manifest: Manifest, name: str) -> Iterable[tuple[str, str]]:
     import pyarrow.parquet as pq
 
-    path = task_folder(data, variant, task, split) / name
-    manifest = read_manifest(data, variant, task, split)
-    try:
-        if manifest is None or sha256_of(path) != manifest.files.get(name):
-            raise LocoError(f"{path} is not what its manifest says. Build it again.")
-        with pq.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20) as parquet:
-            for batch in parquet.iter_batches(_ROWS_AT_ONCE, columns=["id", "text"]):
-                yield from zip(batch["id"].to_pylist(), batch["text"].to_pylist(), strict=True)
-    except OSError as error:
-        raise LocoError(f"Cannot read {path}: {error.strerror or error}. Build it again.") from error
+    with pq.ParquetFile(check_file(data, manifest, name), pre_buffer=False, buffer_size=1 << 20) as parquet:
+        for batch in parquet.iter_batches(_ROWS_AT_ONCE, columns=["id", "text"]):
+            yield from zip(batch["id"].to_pylist(), batch["text"].to_pylist(), strict=True)

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from functools import cache
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from loco.files import read_toml
 
 
 class Upstream(BaseModel):
@@ -27,5 +23,5 @@ class Upstream(BaseModel):
 @cache
 def upstreams() -> dict[str, Upstream]:
     """All hub datasets that tasks are built from, by repo."""
-    rows = tomllib.loads(Path(__file__).with_name("upstream.toml").read_text(encoding="utf-8"))["upstream"]
+    rows = read_toml(Path(__file__).with_name("upstream.toml"))["upstream"]
     return {row["repo"]: Upstream.model_validate(row) for row in rows}
