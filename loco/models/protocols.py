@@ -1,14 +1,32 @@
-"""What a model must offer to be evaluated."""
+"""What a model must offer to be evaluated.
+
+A model is either a :class:`Retriever`, which ranks by itself, or an :class:`Encoder`, which turns inputs into vectors
+and leaves cutting, batching, storing and searching to ``loco.encode``.
+"""
 
 from __future__ import annotations
 
-from typing import Protocol
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
 
 from loco.models.card import ModelCard
-from loco.rank.ranking import Ranking
+from loco.rank.ranking import Float32, Ranking
 from loco.tasks.data import TaskData
 
+Role = Literal["query", "document"]
+Similarity = Literal["cosine", "dot"]
+Span = tuple[int, int]
+TokenIds = npt.NDArray[np.int32]
 
+_KEY_BYTES = 16
+
+
+@runtime_checkable
 class Retriever(Protocol):
     """A model that ranks a task's whole pool of documents by itself."""
 
@@ -19,5 +37,111 @@ class Retriever(Protocol):
 
         Mark the phases of the work with :func:`loco.phases.phase`; select with :class:`loco.rank.ranking.Pool`,
         which orders ties as trec_eval does.
+        """
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Input:
+    """What an encoder reads at once: at most its window.
+
+    ``content`` is what the model is fed, prompt and special tokens included: token ids, shape (tokens,), or a text for
+    a model that tokenises by itself. ``tokens`` is its length in the model's tokens, everything counted. With
+    ``spans``, the encoder returns one vector a span ``(start, stop)`` of token positions of ``content``, the mean of
+    the token vectors there; without, one vector for the whole.
+    """
+
+    content: TokenIds | str
+    tokens: int
+    role: Role
+    spans: tuple[Span, ...] = ()
+
+    @property
+    def vectors(self) -> int:
+        """How many vectors this input becomes."""
+        return len(self.spans) or 1
+
+    def keys(self) -> list[bytes]:
+        """16 bytes for each vector, equal only for equal content, role and span."""
+        digest = hashlib.blake2b(self.role.encode(), digest_size=_KEY_BYTES)
+        if isinstance(self.content, str):
+            digest.update(b"text\0" + self.content.encode("utf-8", "surrogatepass"))
+        else:
+            digest.update(b"ids\0" + self.content.astype("<i4", copy=False).tobytes())
+        if not self.spans:
+            return [digest.digest()]
+        keys = []
+        for start, stop in self.spans:
+            spanned = digest.copy()
+            spanned.update(f"\0{start}:{stop}".encode())
+            keys.append(spanned.digest())
+        return keys
+
+
+class TokenizedText(Protocol):
+    """The tokens of one text, without prompt and special tokens, as something to cut inputs from."""
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens the text has, or the limit if it was tokenised only up to there and goes on."""
+        ...
+
+    def input(self, start: int, stop: int, spans: Sequence[Span] = ()) -> Input:
+        """Tokens ``start`` to ``stop`` with the prompt and special tokens around them.
+
+        ``spans`` count in tokens of the text. In the input's own spans the first one is extended to the front, over
+        the special tokens and the prompt, the last one to the end.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class EncoderTraits:
+    """What loco must know of a loaded encoder.
+
+    - ``fingerprint``: a hash of everything that decides a vector and is not named here: weights, tokenizer, pooling.
+    - ``dim``: length of its vectors.
+    - ``max_tokens``: its window, prompt and special tokens included; None for a model without tokenizer, which takes
+      texts whole and cuts them where loco cannot see it.
+    - ``similarity``: what its vectors are compared by.
+    - ``dtype``, ``device``: the precision its forward pass runs in, and on what ("cpu", "cuda", "api").
+    - ``padding``: "longest" pads to the longest input of a batch (to nothing, alone), "window" always to the window.
+    - ``spans``: whether it can return vectors of spans (late chunking); that takes mean pooling.
+    - ``batch_tokens``: padded tokens it computes best at once.
+    - ``concurrency``: how many batches it computes at the same time, each in a thread of its own.
+    """
+
+    fingerprint: str
+    dim: int
+    max_tokens: int | None
+    similarity: Similarity = "cosine"
+    dtype: str = "float32"
+    device: str = "cpu"
+    padding: Literal["longest", "window"] = "longest"
+    spans: bool = False
+    batch_tokens: int = 2048
+    concurrency: int = 1
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """A model that turns texts into vectors, one at a time and whatever else stands in the batch."""
+
+    card: ModelCard
+    traits: EncoderTraits
+
+    def overhead(self, role: Role) -> int:
+        """How many tokens of the window the prompt and the special tokens of a role take."""
+        ...
+
+    def tokenize(self, texts: Sequence[str], role: Role, limit: int | None = None) -> Sequence[TokenizedText]:
+        """The tokens of each text, or its first ``limit`` ones: exactly those the whole text begins with."""
+        ...
+
+    def encode(self, inputs: Sequence[Input]) -> list[Float32]:
+        """For each input its vectors, shape (vectors, dim).
+
+        Called from ``traits.concurrency`` threads. Raises MemoryError for a batch that does not fit: it is then tried
+        in halves.
         """
         ...

@@ -1,0 +1,1 @@
+"""Texts to vectors: strategies, batches, and a store that survives."""
