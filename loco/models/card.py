@@ -16,6 +16,8 @@ class ModelIdentity(BaseModel):
     """Everything about a model that changes its numbers, and what a reader needs to know where it comes from.
 
     ``revision`` changes whenever the same name would rank differently; ``parameters`` are the adapter's settings.
+    ``max_tokens`` is the window, prompt and special tokens included, ``weights`` the number of trained weights; None
+    where there is no such thing or it is not known.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -27,13 +29,16 @@ class ModelIdentity(BaseModel):
     licence: str = Field(max_length=200)
     url: str = Field(max_length=2000)
     trained_on_loco: bool
+    max_tokens: int | None = Field(default=None, ge=1)
+    weights: int | None = Field(default=None, ge=1)
     parameters: dict[str, bool | int | float | str] = {}
 
 
 class ModelCard(ModelIdentity):
     """A model loco can run.
 
-    ``factory`` names the adapter as ``module:attribute``: a callable that takes the card and returns the model.
+    ``factory`` names the adapter as ``module:attribute``: a callable that takes the card and a
+    :class:`loco.models.runtime.Runtime` and returns the model (:mod:`loco.models.protocols`).
     ``strategies`` are the ways this model meets a text longer than its window, the first one being the default.
     """
 

@@ -1,0 +1,25 @@
+"""What a user decides about running a model that is no property of the model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """How to run a model.
+
+    - ``device``: "auto" takes a GPU where there is one; else a device by torch's name, several of them separated by
+      commas ("cuda:0,cuda:1"), or "all" for every GPU.
+    - ``dtype``: "auto" is half precision on GPUs (bfloat16 where the GPU has it) and float32 elsewhere; else float32,
+      bfloat16 or float16. Pooling and scoring are float32 in any case.
+    - ``trust_remote_code``: run Python code that comes with a checkpoint.
+    - ``allow_pickle``: read weights stored as a pickle, which can run code.
+    - ``batch_tokens``: padded tokens a batch holds at most; None leaves it to the encoder.
+    """
+
+    device: str = "auto"
+    dtype: str = "auto"
+    trust_remote_code: bool = False
+    allow_pickle: bool = False
+    batch_tokens: int | None = None
