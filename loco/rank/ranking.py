@@ -24,12 +24,17 @@ class Hit(NamedTuple):
 
 @dataclass(frozen=True)
 class TextCoverage:
-    """How much of the texts of one role a model has looked at. ``tokens`` are the model's own."""
+    """How much of the texts of one role a model has looked at.
+
+    ``tokens`` are the model's own, those of the texts alone. ``texts_empty`` have not a single one: they get no vector,
+    so that an empty document is never found and an empty query finds nothing.
+    """
 
     texts: int
     texts_cut: int
     tokens: int
     tokens_seen: int
+    texts_empty: int = 0
 
 
 @dataclass(frozen=True)
@@ -41,17 +46,41 @@ class Coverage:
 
 
 @dataclass(frozen=True)
+class VectorUse:
+    """The vectors behind a ranking.
+
+    - ``fingerprint``, ``similarity``, ``device``, ``padding``: as loco.models.protocols.EncoderTraits has them.
+    - ``dim``: numbers in a vector, after cutting.
+    - ``bytes_per_document``: what a document takes in an index, on average over the documents.
+    - ``inputs_encoded``, ``tokens_encoded``: what the model has read for this pass; ``inputs_reused`` stood in the
+      store already. Where anything was reused, the seconds of the run say nothing about the model's speed.
+    """
+
+    fingerprint: str
+    dim: int
+    similarity: str
+    device: str
+    padding: str
+    bytes_per_document: float
+    inputs_encoded: int
+    tokens_encoded: int
+    inputs_reused: int
+
+
+@dataclass(frozen=True)
 class Ranking:
     """Per query id the top hits, score descending, ties by document id descending, as trec_eval orders them.
 
     Ids are compared as they stand in a run file (:func:`loco.trec.trec_id`).
 
-    A query may be missing or have no hits: it then scores 0. ``dtype`` is the precision the scores were computed in.
+    A query may be missing or have no hits: it then scores 0. ``coverage`` is None where the model cuts texts by itself
+    and nobody can tell. ``dtype`` is the precision the model ran in.
     """
 
     hits: Mapping[str, Sequence[Hit]]
-    coverage: Coverage
+    coverage: Coverage | None
     dtype: str = "float32"
+    vectors: VectorUse | None = None
 
 
 class Pool:
@@ -82,5 +111,16 @@ class Pool:
         if len(candidates) > k:
             threshold = np.partition(rounded[candidates], len(candidates) - k)[len(candidates) - k]
             candidates = candidates[rounded[candidates] >= threshold]
-        order = np.lexsort((self._tie_rank[candidates], -rounded[candidates]))[:k]
-        return [Hit(self._ids[i], float(rounded[i])) for i in candidates[order].tolist()]
+        best = candidates[self.best(candidates, rounded[candidates], k)]
+        return self.hits(best, rounded[best])
+
+    def best(self, documents: Integers, scores: Float32, k: int) -> Integers:
+        """Which of some documents are the ``k`` best, best first, as places in ``documents``.
+
+        ``documents``: their numbers in the order of the ids this pool was made from; ``scores``: one for each.
+        """
+        return np.lexsort((self._tie_rank[documents], -scores))[:k]
+
+    def hits(self, documents: Integers, scores: Float32) -> list[Hit]:
+        """Documents, given by number, with their scores."""
+        return [Hit(self._ids[i], score) for i, score in zip(documents.tolist(), scores.tolist(), strict=True)]
