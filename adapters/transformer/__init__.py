@@ -1,0 +1,1 @@
+"""Encoders from Hugging Face checkpoints, run on this machine: sentence-transformers models and plain transformers."""
