@@ -1,8 +1,9 @@
-"""A server in the hub's place: as much of the protocol of dataset downloads as huggingface_hub's client uses."""
+"""A server in the hub's place: as much of the protocol of downloads as huggingface_hub's client uses."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import threading
 import time
@@ -46,8 +47,11 @@ class Hub:
 
 @contextmanager
 def hub(files: Mapping[tuple[str, str], Served], gone: tuple[str, ...] = ()) -> Iterator[Hub]:
-    """Serve ``(repo, file name) -> Served`` on a free local port. Other files of those repos do not exist, nor do
-    other repos. All branches are at COMMIT, and every commit exists but those that are ``gone``."""
+    """Serve ``(repo, file name) -> Served`` on a free local port, as datasets and as models.
+
+    Other files of those repos do not exist, nor do other repos. All branches are at COMMIT, and every commit exists but
+    those that are ``gone``.
+    """
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -63,12 +67,18 @@ def hub(files: Mapping[tuple[str, str], Served], gone: tuple[str, ...] = ()) -> 
             running.requests.append((self.command, self.path, self.headers.get("Range", "")))
             if self.path == "/":
                 return self.reply(200, b"", with_body)
-            match = re.fullmatch(r"/datasets/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", self.path)
-            if not match or match[1] not in {repo for repo, _ in files}:
+            match = re.fullmatch(r"/(?:datasets/)?([^/]+/[^/]+)/resolve/([^/]+)/(.+)", self.path)
+            about = re.fullmatch(r"/api/models/([^/]+/[^/]+)/revision/([^/]+)", self.path)
+            asked = match or about
+            if not asked or asked[1] not in {repo for repo, _ in files}:
                 return self.refuse(401, "RepoNotFound", with_body)
-            self.commit = match[2] if re.fullmatch("[0-9a-f]{40}", match[2]) else COMMIT
+            self.commit = asked[2] if re.fullmatch("[0-9a-f]{40}", asked[2]) else COMMIT
             if self.commit in gone:
                 return self.refuse(404, "RevisionNotFound", with_body)
+            if not match:
+                names = [{"rfilename": name} for repo, name in files if repo == asked[1]]
+                about_it = {"id": asked[1], "sha": self.commit, "siblings": names}
+                return self.reply(200, json.dumps(about_it).encode(), with_body, {"Content-Type": "application/json"})
             served = files.get((match[1], match[3]))
             if served is None:
                 return self.refuse(404, "EntryNotFound", with_body)

@@ -1,0 +1,90 @@
+"""A card for a model that has none: a checkpoint in a folder, or any model of the Hugging Face hub."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import get_args
+
+from pydantic import ValidationError
+
+from loco.errors import LocoError
+from loco.models.card import ModelCard
+
+from .checkpoint import hub_configs, local_configs, local_contents
+from .configs import Configs
+from .hub import commit_of
+from .settings import PoolingMode, parameters_of
+
+_FACTORY = "loco_adapters.transformer.model:transformer_encoder"
+_PATH = ("./", "../", "/", "~")
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+", re.ASCII)
+_PREFIX = 16  # hexadecimal digits of a checksum that are recorded
+
+
+def resolve(name: str, settings: Mapping[str, str]) -> ModelCard | None:
+    """The card of the checkpoint in the folder ``name``, or of the model that the hub calls ``name`` (owner/name).
+
+    Window, pooling, prompts and similarity are the checkpoint's own. ``settings`` may hold ``query_prompt`` and
+    ``document_prompt``, which go before those, and ``pooling`` for a checkpoint that says nothing about it. None for a
+    name that is neither. Raises LocoError where there is no such checkpoint, or one that cannot be run.
+    """
+    if name.startswith(_PATH) or (name and Path(name).is_dir()):
+        configs = local_configs(name)
+        revision = f"sha256:{local_contents(configs)[:_PREFIX]}"
+        return _card(configs.folder.resolve().name, "path", "local checkpoint", "", revision, configs, settings)
+    if _HUB_ID.fullmatch(name):
+        commit = commit_of(name)
+        configs, _ = hub_configs(name, commit)
+        return _card(name, "hub", "from the hub", f"https://huggingface.co/{name}", commit, configs, settings)
+    return None
+
+
+def _card(
+    name: str,
+    place: str,
+    description: str,
+    url: str,
+    revision: str,
+    configs: Configs,
+    settings: Mapping[str, str],
+) -> ModelCard:
+    max_tokens = configs.max_tokens
+    if max_tokens is None:
+        raise LocoError(
+            f"{configs.name} does not say how long its inputs may be: set max_position_embeddings in its config.json."
+        )
+    pooling: str | None = configs.pooling
+    if configs.plain:
+        pooling = settings.get("pooling")
+        if pooling not in get_args(PoolingMode):
+            raise LocoError(f"{configs.name} says nothing about pooling: pass --pooling cls, mean or last.")
+    query, document = configs.prompts()
+    parameters: dict[str, bool | int | float | str] = {
+        place: configs.name,
+        **({"pooling": pooling} if pooling else {}),
+        "normalise": configs.normalised,
+        "query_prompt": settings.get("query_prompt", query),
+        "document_prompt": settings.get("document_prompt", document),
+        "similarity": configs.similarity,
+    }
+    try:
+        card = ModelCard(
+            name=name,
+            family="transformer",
+            revision=revision,
+            description=description,
+            licence="",
+            url=url,
+            trained_on_loco=False,
+            max_tokens=max_tokens,
+            parameters=parameters,
+            factory=_FACTORY,
+            strategies=("truncate", "chunk", "chunk-max", *(("late-chunk",) if pooling == "mean" else ())),
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise LocoError(f"{configs.name!r} makes no card ({first['loc'][0]}: {first['msg']}). Rename it.") from error
+    parameters_of(card)
+    return card
