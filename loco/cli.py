@@ -52,7 +52,9 @@ app = typer.Typer(
 )
 models_app = typer.Typer(help="The models that can be evaluated.", invoke_without_command=True)
 results_app = typer.Typer(help="Result files: show them, check them.", no_args_is_help=True)
+cache_app = typer.Typer(help="The embedding store: what it holds, whether it is sound.", no_args_is_help=True)
 app.add_typer(models_app, name="models")
+app.add_typer(cache_app, name="cache")
 app.add_typer(results_app, name="results")
 
 _DATA_DEFAULT = "data/ in $LOCO_HOME, else in the user's data folder"
@@ -62,6 +64,15 @@ VariantOption = Annotated[
 SplitOption = Annotated[str, typer.Option("--split", metavar="NAME", help="test or train.")]
 DataOption = Annotated[
     Path | None, typer.Option("--data", metavar="FOLDER", help="Folder of built tasks.", show_default=_DATA_DEFAULT)
+]
+CacheOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--cache",
+        metavar="FOLDER",
+        help="Folder of the embedding store.",
+        show_default="embeddings/ in $LOCO_HOME, else in the user's data folder",
+    ),
 ]
 
 
@@ -228,39 +239,92 @@ def import_command(
 
 @app.command("eval")
 def eval_command(
-    model: Annotated[str, typer.Option("--model", metavar="NAME", help="A name from `loco models`.")],
+    model: Annotated[
+        str,
+        typer.Option("--model", metavar="NAME", help="From `loco models`; a hub id; a folder; a class `module:Class`."),
+    ],
     task: Annotated[
         list[str] | None, typer.Option("--task", metavar="TASK", help="A task, again for more; `all` for all built.")
     ] = None,
     strategy: Annotated[
         str | None,
         typer.Option(
-            "--strategy", metavar="NAME", help="How the model meets long texts.", show_default="the first of its card"
+            "--strategy",
+            metavar="NAMES",
+            help="How the model meets long texts: truncate, chunk, chunk-max, late-chunk, with settings as in "
+            "'chunk(256, overlap=32)'. Several, by commas, share one pass.",
+            show_default="the first of its card",
         ),
     ] = None,
     variant: VariantOption = "release",
+    dim: Annotated[
+        int | None, typer.Option("--dim", metavar="N", min=1, help="Keep N numbers of each vector (Matryoshka).")
+    ] = None,
+    quantise: Annotated[
+        str, typer.Option("--quantise", metavar="NAME", help="Documents as float32, int8 or binary.")
+    ] = "float32",
+    pooling: Annotated[
+        str | None,
+        typer.Option("--pooling", metavar="NAME", help="Of a checkpoint that does not say: cls, mean or last."),
+    ] = None,
+    query_prompt: Annotated[
+        str | None, typer.Option("--query-prompt", metavar="TEXT", help="Of a model without a card.")
+    ] = None,
+    document_prompt: Annotated[
+        str | None, typer.Option("--document-prompt", metavar="TEXT", help="Of a model without a card.")
+    ] = None,
+    device: Annotated[
+        str, typer.Option("--device", metavar="NAMES", help="cpu, cuda, cuda:0,cuda:1, or all GPUs.")
+    ] = "auto",
+    dtype: Annotated[
+        str, typer.Option("--dtype", metavar="NAME", help="float32, bfloat16 or float16; auto is half on GPUs.")
+    ] = "auto",
+    batch_tokens: Annotated[
+        int | None,
+        typer.Option("--batch-tokens", metavar="N", min=1, help="Tokens in a batch.", show_default="by the device"),
+    ] = None,
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="Run Python code that comes with a checkpoint.")
+    ] = False,
+    allow_pickle: Annotated[
+        bool, typer.Option("--allow-pickle", help="Read weights stored as a pickle, which can run code.")
+    ] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Never ask the hub; use what was downloaded.")] = False,
     data: DataOption = None,
+    cache: CacheOption = None,
     out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Folder for result files and TREC runs.")] = Path(
         "results"
     ),
     force: Annotated[bool, typer.Option("--force", help="Measure again what is already there.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
 ) -> None:
-    """Evaluate a model on built tasks, one result file a task."""
+    """Evaluate a model on built tasks, one result file a task and strategy.
+
+    Vectors are kept in the embedding store as they are made: a run that is interrupted goes on where it ended.
+    """
     from loco import report
-    from loco.evaluation import evaluate_tasks
-    from loco.models.registry import model_card, strategy_of
-    from loco.settings import data_folder
+    from loco.encode.forms import form_named
+    from loco.evaluation import Way, evaluate_tasks
+    from loco.models.registry import model_card, strategies_of
+    from loco.models.runtime import Runtime
+    from loco.settings import data_folder, go_offline
     from loco.tasks.data import variant_named
 
-    strategy_of(model_card(model), strategy)  # a name nobody knows is told before anything else
+    if offline:
+        go_offline()
+    said = {"pooling": pooling, "query_prompt": query_prompt, "document_prompt": document_prompt}
+    card = model_card(model, {name: value for name, value in said.items() if value is not None})
+    strategies_of(card, strategy)  # names nobody knows are told before anything else
+    form_named(quantise, dim, card)
     folder = data_folder(data)
     names = _tasks_to_evaluate(task or ["all"], variant_named(variant), folder)
     command = shlex.join(["loco", *sys.argv[1:]])
+    runtime = Runtime(device, dtype, trust_remote_code, allow_pickle, batch_tokens)
+    way = Way(strategy, dim, quantise, runtime, cache)
     evaluated: list[Evaluated] = []
     problem = ""
     try:
-        for done in evaluate_tasks(model, names, variant, strategy, command, data=folder, out=out, force=force):
+        for done in evaluate_tasks(card, names, variant, way, command, data=folder, out=out, force=force):
             evaluated.append(done)
     except LocoError as error:
         if not evaluated:
@@ -269,14 +333,20 @@ def eval_command(
     reused = sum(done.reused for done in evaluated)
     if reused:
         typer.echo(f"{reused} of {len(evaluated)} results were there already; --force measures them again.", err=True)
-    results = [done.result for done in evaluated]
     if as_json:
         _print_json(
             {
-                "model": model,
+                "model": card.name,
                 "variant": variant,
-                "tasks": len(results),
-                "average_ndcg@10": round(report.average(results), 6),
+                "averages": [
+                    {
+                        "strategy": group[0].strategy,
+                        "vector_form": group[0].vector_form,
+                        "tasks": len(group),
+                        "ndcg@10": round(report.average(group), 6),
+                    }
+                    for group in report.grouped([done.result for done in evaluated])
+                ],
                 "results": [
                     {
                         "path": str(done.path),
@@ -291,7 +361,7 @@ def eval_command(
             }
         )
     else:
-        report.print_results(results)
+        report.print_results([done.result for done in evaluated])
     _raise_all([problem] if problem else [])
 
 
@@ -349,6 +419,50 @@ def results_validate_command(
     if wrong:
         _raise_all([*wrong, f"{len(wrong)} of {len(files)} results are not valid."])
     typer.echo(f"{len(files)} {'result is' if len(files) == 1 else 'results are'} valid.")
+
+
+@cache_app.command("ls")
+def cache_ls_command(cache: CacheOption = None) -> None:
+    """List whose vectors are stored, and how much room they take."""
+    from loco import report
+    from loco.encode.store import list_spaces
+    from loco.settings import cache_folder
+
+    folder = cache_folder(cache)
+    report.print_spaces(list_spaces(folder), folder)
+
+
+@cache_app.command("verify")
+def cache_verify_command(cache: CacheOption = None) -> None:
+    """Read every stored vector and compare it with its checksum."""
+    from loco.encode.store import verify
+    from loco.settings import cache_folder
+
+    found = verify(cache_folder(cache))
+    _raise_all([*found.findings, "Clean up with: loco cache prune --damaged"] if found.findings else [])
+    typer.echo(f"{found.vectors:,} stored vectors are sound.")
+
+
+@cache_app.command("prune")
+def cache_prune_command(
+    model: Annotated[str | None, typer.Option("--model", metavar="NAME", help="Vectors of this model.")] = None,
+    unused_days: Annotated[
+        float | None, typer.Option("--unused-days", metavar="N", min=0, help="Vectors no run has used for N days.")
+    ] = None,
+    damaged: Annotated[bool, typer.Option("--damaged", help="Only what is damaged; sound vectors stay.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="All vectors of all models.")] = False,
+    cache: CacheOption = None,
+) -> None:
+    """Delete stored vectors."""
+    from loco import report
+    from loco.encode.store import prune
+    from loco.settings import cache_folder
+
+    if model is None and unused_days is None and not damaged and not everything:
+        raise LocoError("Say what to delete: --model NAME, --unused-days N, --damaged, or --all.")
+    report.print_pruned(
+        prune(cache_folder(cache), model=model, unused_days=unused_days, damaged=damaged, everything=everything)
+    )
 
 
 def main() -> None:

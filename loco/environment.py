@@ -22,6 +22,11 @@ _DISTRIBUTIONS = {
     "nltk": "nltk",
     "regex": "regex",
     "rank_bm25": "rank-bm25",
+    "sklearn": "scikit-learn",
+    "torch": "torch",
+    "tokenizers": "tokenizers",
+    "transformers": "transformers",
+    "sentence_transformers": "sentence-transformers",
 }
 
 

@@ -6,20 +6,25 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 
 import numpy as np
 
+from loco.encode.dense import rank_dense
+from loco.encode.forms import VectorForm, form_named
+from loco.encode.store import EmbeddingStore
+from loco.encode.strategies import Strategy
 from loco.environment import environment
 from loco.errors import LocoError
 from loco.files import check_writable
 from loco.models.card import ModelCard
-from loco.models.protocols import Retriever
-from loco.models.registry import load_model, model_card, strategy_of
-from loco.phases import phase, recording
+from loco.models.protocols import Encoder, Retriever
+from loco.models.registry import load_model, model_card, strategies_of
+from loco.models.runtime import Runtime
+from loco.phases import PhaseCost, phase, recording
 from loco.rank.ranking import Hit, Ranking
 from loco.results import (
     Bootstrap,
@@ -29,6 +34,7 @@ from loco.results import (
     Result,
     RoleCoverage,
     TaskRecord,
+    VectorRecord,
     check_run,
     read_result,
     result_path,
@@ -36,7 +42,7 @@ from loco.results import (
 )
 from loco.score import bootstrap
 from loco.score.metrics import DEPTH, MEASURES, PRIMARY, Scores, score
-from loco.settings import data_folder
+from loco.settings import cache_folder, data_folder
 from loco.tasks.data import (
     ContentHashes,
     Manifest,
@@ -62,6 +68,21 @@ class Evaluated:
     reused: bool
 
 
+@dataclass(frozen=True)
+class Way:
+    """How a model is to be evaluated, beside its card.
+
+    ``strategies`` are names, several of them sharing one pass over the texts; None means the card's default.
+    ``cache`` is the folder of the embedding store (default: below ``loco.settings.home``).
+    """
+
+    strategies: str | Sequence[str] | None = None
+    dim: int | None = None
+    quantise: str = "float32"
+    runtime: Runtime = field(default_factory=Runtime)
+    cache: Path | None = None
+
+
 def evaluate(
     model: str,
     task: str,
@@ -71,29 +92,42 @@ def evaluate(
     data: Path | str | None = None,
     out: Path | str | None = None,
     force: bool = False,
+    settings: Mapping[str, str] | None = None,
+    dim: int | None = None,
+    quantise: str = "float32",
+    runtime: Runtime | None = None,
+    cache: Path | str | None = None,
 ) -> Result:
     """Evaluate a model on one built task.
 
-    ``model``, ``task``, ``variant`` and ``strategy`` are names as ``loco models`` and ``loco tasks`` list them; no
-    strategy means the model's default. ``data`` is the folder of built tasks (default: below ``loco.settings.home``).
-    With ``out``, the result and its TREC run are written below that folder, and a result of the same identity found
-    there is returned instead of measured again, unless ``force``.
+    ``model`` is a name as ``loco models`` lists them, a hub id, a local folder or a class ``module:Class``; ``task``,
+    ``variant`` and ``strategy`` are names as ``loco tasks`` and ``loco models show`` list them, the strategy with or
+    without settings; none means the model's default. ``data`` is the folder of built tasks (default: below
+    ``loco.settings.home``). With ``out``, the result and its TREC run are written below that folder, and a result of
+    the same identity found there is returned instead of measured again, unless ``force``. The rest is as in
+    ``loco eval``: ``settings`` for a model without a card (pooling, query_prompt, document_prompt), ``dim`` and
+    ``quantise`` for vectors made smaller, ``cache`` for the folder of the embedding store.
 
     Raises LocoError for an unknown name, a task that is not built, or a model that returns nonsense.
     """
+    if strategy is not None and len(strategies_of(model_card(model, settings), strategy)) > 1:
+        raise LocoError("loco.evaluate returns one result, so it takes one strategy.")
     arguments = {"model": model, "task": task, "variant": variant, "strategy": strategy}
-    call = ", ".join(f"{name}={value!r}" for name, value in arguments.items() if value is not None)
+    more = {"settings": settings or None, "dim": dim, "quantise": None if quantise == "float32" else quantise}
+    call = ", ".join(f"{name}={value!r}" for name, value in (arguments | more).items() if value is not None)
     command = f"loco.evaluate({call})"
-    built, results = (None if folder is None else Path(folder) for folder in (data, out))
-    (evaluated,) = evaluate_tasks(model, [task], variant, strategy, command, data=built, out=results, force=force)
+    built, results, stored = (None if folder is None else Path(folder) for folder in (data, out, cache))
+    way = Way(strategy, dim, quantise, runtime or Runtime(), stored)
+    card = model_card(model, settings)
+    (evaluated,) = evaluate_tasks(card, [task], variant, way, command, data=built, out=results, force=force)
     return evaluated.result
 
 
 def evaluate_tasks(
-    model: str,
+    card: ModelCard,
     tasks: Sequence[str],
     variant: str,
-    strategy: str | None,
+    way: Way,
     command: str,
     *,
     data: Path | None = None,
@@ -102,28 +136,77 @@ def evaluate_tasks(
 ) -> Iterator[Evaluated]:
     """Evaluate a model task by task, as :func:`evaluate` does, loading it once and only if there is something to do.
 
-    ``command`` is what a reader should run to repeat it.
+    Yields a result for each task and strategy. ``command`` is what a reader should run to repeat it.
     """
-    card = model_card(model)
-    chosen = strategy_of(card, strategy)
     known_variant = variant_named(variant)
+    setup = _Setup(
+        card, strategies_of(card, way.strategies), form_named(way.quantise, way.dim, card), way.runtime.dtype
+    )
     folder = data_folder(data)
     # What cannot end well fails before hours are spent on it.
     for task in tasks:
         _manifest(folder, known_variant, task)
     if out is not None:
         check_writable(out)
-    loaded: Retriever | None = None
+    loaded: _Loaded | None = None
     for task in tasks:
+        found: dict[str, Evaluated] = {}
         if out is not None and not force:
-            found = _found(card, chosen, task, known_variant, folder, out)
-            if found is not None:
-                yield found
-                continue
-        if loaded is None:
-            loaded = load_model(card)
-        result, run = _measured(loaded, chosen, task, known_variant, folder, command)
-        yield Evaluated(result, None if out is None else write_result(result, run, out), reused=False)
+            manifest = _manifest(folder, known_variant, task)
+            found = {one.result.strategy: one for one in _found(setup, manifest, out)}
+        missing = [strategy for strategy in setup.strategies if strategy.name not in found]
+        if missing and loaded is None:
+            loaded = _Loaded(load_model(card, way.runtime), setup.form, cache_folder(way.cache))
+        if missing and loaded is not None:
+            for result, run in _measured(loaded, setup, missing, read=(folder, known_variant, task), command=command):
+                path = None if out is None else write_result(result, run, out)
+                found[result.strategy] = Evaluated(result, path, reused=False)
+        yield from (found[strategy.name] for strategy in setup.strategies)
+
+
+@dataclass(frozen=True)
+class _Setup:
+    """What is asked for. ``dtype`` as asked, not as it turns out."""
+
+    card: ModelCard
+    strategies: Sequence[Strategy]
+    form: VectorForm
+    dtype: str
+
+    def identity(self, strategy: str, task: str, variant: Variant, content: ContentHashes) -> str:
+        """A hash of all that determines a ranking and its figures."""
+        decisive = {
+            "model": self.card.identity.model_dump(include={"name", "revision", "parameters"}),
+            "strategy": strategy,
+            "task": task,
+            "variant": variant,
+            "content": content.model_dump(),
+            "depth": DEPTH,
+            "pipeline": PIPELINE_VERSION,
+        }
+        if self.form.name:
+            decisive["vector_form"] = self.form.name
+        if self.dtype != "auto":
+            decisive["dtype"] = self.dtype
+        return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
+
+
+class _Loaded:
+    """A model ready to rank, whichever kind it is."""
+
+    def __init__(self, model: Retriever | Encoder, form: VectorForm, cache: Path) -> None:
+        self._model, self._form = model, form
+        self.card = model.card
+        if isinstance(model, Encoder):
+            self._store = EmbeddingStore(cache)
+        elif form.name:
+            raise LocoError(f"Model '{self.card.name}' has no vectors to make smaller: leave out --dim and --quantise.")
+
+    def rankings(self, strategies: Sequence[Strategy], task: TaskData) -> dict[str, Ranking]:
+        """For each strategy, by its name, what the model ranks."""
+        if isinstance(self._model, Encoder):
+            return rank_dense(self._model, strategies, task, DEPTH, self._store, self._form)
+        return {strategy.name: self._model.rank(task, DEPTH) for strategy in strategies}
 
 
 def _manifest(data: Path, variant: Variant, task: str) -> Manifest:
@@ -133,73 +216,93 @@ def _manifest(data: Path, variant: Variant, task: str) -> Manifest:
     return manifest
 
 
-def _found(card: ModelCard, strategy: str, task: str, variant: Variant, data: Path, out: Path) -> Evaluated | None:
-    """The result that stands in ``out`` already, where a new one would say the same. A damaged one does not count."""
-    manifest = _manifest(data, variant, task)
-    path = out / result_path(card.name, strategy, variant, task)
-    if not path.exists():
-        return None
-    try:
-        result = read_result(path)
-        check_run(path, result)
-    except LocoError:
-        return None
-    measurement = result.measurement
-    same = (
-        measurement is not None
-        and measurement.identity == _identity(card, strategy, task, variant, manifest.content)
-        and measurement.data.provenance == manifest.provenance
-        and result.model == card.identity
-    )
-    return Evaluated(result, path, reused=True) if same else None
+def _found(setup: _Setup, manifest: Manifest, out: Path) -> Iterator[Evaluated]:
+    """The results that stand in ``out`` already, where new ones would say the same. A damaged one does not count."""
+    task, variant = manifest.task, manifest.variant
+    for strategy in setup.strategies:
+        path = out / result_path(setup.card.name, strategy.name, variant, task, setup.form.name)
+        if not path.exists():
+            continue
+        try:
+            result = read_result(path)
+            check_run(path, result)
+        except LocoError:
+            continue
+        measurement = result.measurement
+        if (
+            measurement is not None
+            and measurement.identity == setup.identity(strategy.name, task, variant, manifest.content)
+            and measurement.data.provenance == manifest.provenance
+            and result.model == setup.card.identity
+        ):
+            yield Evaluated(result, path, reused=True)
 
 
 def _measured(
-    model: Retriever, strategy: str, task_name: str, variant: Variant, data: Path, command: str
-) -> tuple[Result, bytes]:
+    model: _Loaded, setup: _Setup, strategies: Sequence[Strategy], read: tuple[Path, Variant, str], command: str
+) -> Iterator[tuple[Result, bytes]]:
+    """A result and a TREC run for each strategy, all from one pass."""
     start = time.perf_counter()
+    scored = {}
     with recording() as phases:
         with phase("load"):
-            task = read_task(data, variant, task_name)
+            task = read_task(*read)
             content = task.content
         with phase("rank"):
-            ranking = model.rank(task, DEPTH)
+            rankings = model.rankings(strategies, task)
         with phase("score"):
-            hits = _ordered(ranking, task, model.card.name)
-            scores = score(task.qrels, hits)
-            metrics = _metrics(scores)
-    seconds = time.perf_counter() - start
-    run = trec_run(hits, tag=f"{model.card.name}.{strategy}")
-    result = Result(
-        schema_version=1,
-        origin="measured",
-        model=model.card.identity,
-        strategy=strategy,
-        task=task_name,
-        variant=variant,
-        split=task.split,
-        metrics=metrics,
-        measurement=Measurement(
-            identity=_identity(model.card, strategy, task_name, variant, content),
+            for strategy, ranking in rankings.items():
+                hits = _ordered(ranking, task, model.card.name)
+                scores = score(task.qrels, hits)
+                scored[strategy] = hits, scores, _metrics(scores)
+    cost = _Cost(time.perf_counter() - start, phases)
+    for strategy, (hits, scores, metrics) in scored.items():
+        ranking = rankings[strategy]
+        run = trec_run(hits, tag=f"{model.card.name}.{strategy}")
+        measurement = Measurement(
+            identity=setup.identity(strategy, task.card.name, task.variant, content),
             run_sha256=hashlib.sha256(run).hexdigest(),
             data=TaskRecord(provenance=task.provenance, counts=task.counts, content=content),
             depth=DEPTH,
             per_query={query: round(value, 6) for query, value in scores.per_query[PRIMARY].items()},
             bootstrap=Bootstrap(confidence=bootstrap.CONFIDENCE, resamples=bootstrap.RESAMPLES, seed=bootstrap.SEED),
-            queries=RoleCoverage(**asdict(ranking.coverage.queries)),
-            documents=RoleCoverage(**asdict(ranking.coverage.documents)),
-            phases={
-                name: PhaseRecord(seconds=round(cost.seconds, 4), peak_bytes=cost.peak_bytes)
-                for name, cost in phases.items()
-            },
-            seconds=round(seconds, 4),
+            queries=RoleCoverage(**asdict(ranking.coverage.queries)) if ranking.coverage else None,
+            documents=RoleCoverage(**asdict(ranking.coverage.documents)) if ranking.coverage else None,
+            vectors=VectorRecord(**asdict(ranking.vectors)) if ranking.vectors else None,
+            together_with=tuple(other for other in scored if other != strategy),
+            phases=cost.records,
+            seconds=round(cost.seconds, 4),
             dtype=ranking.dtype,
             environment=environment(),
             command=command.replace(str(Path.home()), "~"),
             finished_at=datetime.now(timezone.utc).replace(microsecond=0),
-        ),
-    )
-    return result, run
+        )
+        result = Result(
+            schema_version=1,
+            origin="measured",
+            model=model.card.identity,
+            strategy=strategy,
+            vector_form=setup.form.name,
+            task=task.card.name,
+            variant=task.variant,
+            split=task.split,
+            metrics=metrics,
+            measurement=measurement,
+        )
+        yield result, run
+
+
+@dataclass(frozen=True)
+class _Cost:
+    seconds: float
+    phases: Mapping[str, PhaseCost]
+
+    @property
+    def records(self) -> dict[str, PhaseRecord]:
+        return {
+            name: PhaseRecord(seconds=round(cost.seconds, 4), peak_bytes=cost.peak_bytes)
+            for name, cost in self.phases.items()
+        }
 
 
 def _ordered(ranking: Ranking, task: TaskData, model: str) -> dict[str, list[Hit]]:
@@ -234,17 +337,3 @@ def _metrics(scores: Scores) -> dict[str, Metric]:
         measure: Metric(value=round(scores.means[measure], 6), low=round(bottom, 6), high=round(top, 6))
         for measure, bottom, top in zip(MEASURES, low.tolist(), high.tolist(), strict=True)
     }
-
-
-def _identity(card: ModelCard, strategy: str, task: str, variant: Variant, content: ContentHashes) -> str:
-    """A hash of all that determines a ranking and its figures."""
-    decisive = {
-        "model": card.identity.model_dump(include={"name", "revision", "parameters"}),
-        "strategy": strategy,
-        "task": task,
-        "variant": variant,
-        "content": content.model_dump(),
-        "depth": DEPTH,
-        "pipeline": PIPELINE_VERSION,
-    }
-    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from loco.encode.strategies import parse
 from loco.errors import LocoError
 from loco.models.card import ModelCard
 from loco.results import Result
@@ -19,6 +21,7 @@ from loco.tasks.card import Table10, TaskCard, task_cards
 from loco.tasks.data import Manifest, Split, read_manifest
 
 if TYPE_CHECKING:
+    from loco.encode.store import PruneOutcome, SpaceRecord
     from loco.tasks.audit import Audit
     from loco.tasks.build import Outcome
 
@@ -156,36 +159,86 @@ def print_models(cards: Iterable[ModelCard]) -> None:
 
 
 def print_model(card: ModelCard) -> None:
-    """One model's card."""
+    """One model's card; what it does not say is left out."""
     out = console()
     for field, value in card.model_dump().items():
         if field == "parameters":
-            value = ", ".join(f"{name} {setting}" for name, setting in value.items())
-        elif field == "strategies":
-            value = ", ".join(value)
-        elif field == "trained_on_loco":
+            continue
+        if field == "strategies":
+            value = ", ".join(parse(name, card.max_tokens).name for name in value)
+        elif isinstance(value, bool):
             value = "yes" if value else "no"
-        out.print(f"{field.replace('_', ' '):16}{escape(str(value))}", soft_wrap=True)
+        elif isinstance(value, int):
+            value = f"{value:,}"
+        if value is not None:
+            out.print(f"{field.replace('_', ' '):16}{escape(str(value))}", soft_wrap=True)
+    for name, setting in card.parameters.items():
+        shown = json.dumps(setting, ensure_ascii=False) if isinstance(setting, str) else str(setting).lower()
+        out.print(f"{'':16}{escape(f'{name} = {shown}')}", soft_wrap=True)
+
+
+def print_spaces(spaces: Sequence[SpaceRecord], folder: Path) -> None:
+    """What the embedding store holds, a line for each kind of vectors."""
+    table = _table("Model", "Precision", "Device")
+    _add_numbers(table, "Window", "Numbers", "Vectors", "MB")
+    table.add_column("Last used")
+    for space in spaces:
+        known = {name: escape(str(value)) for name, value in space.description.items()}
+        table.add_row(
+            escape(space.model),
+            known.get("dtype", "not known"),
+            known.get("device", ""),
+            known.get("max_tokens", ""),
+            "" if space.dim is None else f"{space.dim:,}",
+            f"{space.vectors:,}",
+            f"{space.bytes / 1e6:,.1f}",
+            f"{space.last_used:%Y-%m-%d %H:%M}",
+        )
+    if spaces:
+        _print(table)
+    total = sum(space.bytes for space in spaces) / 1e6
+    console().print(escape(f"{total:,.1f} MB in {folder}"), soft_wrap=True)
+
+
+def print_pruned(outcome: PruneOutcome) -> None:
+    """What was deleted from the embedding store."""
+    out = console()
+    out.print(
+        f"Deleted the vectors of {_counted(len(outcome.removed), 'model setting')} and repaired "
+        f"{_counted(len(outcome.repaired), 'file')}: {outcome.freed_bytes / 1e6:,.1f} MB freed."
+    )
+    for name in outcome.in_use:
+        out.print(escape(f"{name} is in use by another process, and was left."), soft_wrap=True)
 
 
 def print_results(results: Sequence[Result]) -> None:
-    """Results, one table a model, revision, strategy, variant, split and origin, with the average over its tasks.
+    """Results, one table a model, strategy, vector form, variant, split and origin, with the average over its tasks.
 
     Raises LocoError where two results are of the same task: which of them counts is not for a table to choose.
+    """
+    for group in grouped(results):
+        first = group[0]
+        way = f"{first.strategy}, {first.vector_form}" if first.vector_form else first.strategy
+        _print_group(f"{first.model.name}, {way}, {first.variant} ({first.origin})", group)
+
+
+def grouped(results: Sequence[Result]) -> list[list[Result]]:
+    """The results that one average may be taken over: same model and revision, strategy, vector form and variant.
+
+    Raises LocoError where two of a group are of the same task.
     """
     groups: dict[tuple[str, ...], list[Result]] = {}
     for result in results:
         model = result.model
-        key = (model.name, model.revision, result.strategy, result.variant, result.split, result.origin)
-        group = groups.setdefault(key, [])
+        way = (result.strategy, result.vector_form, result.variant, result.split, result.origin)
+        group = groups.setdefault((model.name, model.revision, *way), [])
         if any(other.task == result.task for other in group):
             raise LocoError(
                 f"Two results are of {result.task} ({result.variant}) by {model.name}, {result.strategy}: "
                 "show them one by one."
             )
         group.append(result)
-    for (model_name, _, strategy, variant, _, origin), group in groups.items():
-        _print_group(f"{model_name}, {strategy}, {variant} ({origin})", group)
+    return list(groups.values())
 
 
 def equivalent(result: Result) -> str:
@@ -202,7 +255,8 @@ def _print_group(title: str, results: Sequence[Result]) -> None:
     order = {name: place for place, name in enumerate(task_cards())}
     results = sorted(results, key=lambda result: (order.get(result.task, len(order)), result.task))
     table = _table("Task", title=escape(title))
-    _add_numbers(table, "Queries", "Documents", "nDCG@10", "95 % interval", *map(_heading, _SHOWN), "Seconds")
+    _add_numbers(table, "Queries", "Documents", "nDCG@10", "95 % interval", *map(_heading, _SHOWN))
+    _add_numbers(table, "Documents cut", "Tokens unseen", "Seconds")
     for result in results:
         primary, measurement = result.metrics[PRIMARY], result.measurement
         counts = measurement.data.counts if measurement else None
@@ -214,10 +268,35 @@ def _print_group(title: str, results: Sequence[Result]) -> None:
             f"{primary.value:.4f}",
             interval,
             *(f"{result.metrics[name].value:.4f}" if name in result.metrics else "" for name in _SHOWN),
+            *_unseen(result),
             f"{measurement.seconds:.2f}" if measurement else "",
         )
     _print(table)
+    for result in results:
+        _print_empty(result)
     console().print(f"[bold]nDCG@10 {average(results):.4f}[/bold] on average over {_over(results)}")
+
+
+def _unseen(result: Result) -> tuple[str, str]:
+    """How many documents were cut, and the share of their tokens that the model never saw."""
+    seen = result.measurement.documents if result.measurement else None
+    if seen is None:
+        return ("not known", "not known") if result.measurement else ("", "")
+    return f"{seen.texts_cut:,}", f"{1 - seen.tokens_seen / seen.tokens:.1%}" if seen.tokens else ""
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def _print_empty(result: Result) -> None:
+    """Say which texts have no token, as they weigh on a score without anybody's fault."""
+    measurement = result.measurement
+    for role, seen in (("queries", measurement.queries), ("documents", measurement.documents)) if measurement else ():
+        if seen is not None and seen.texts_empty:
+            effect = "find nothing" if role == "queries" else "are never found"
+            line = f"{result.task}: {seen.texts_empty:,} of {seen.texts:,} {role} are empty and {effect}."
+            console().print(escape(line), soft_wrap=True)
 
 
 def _over(results: Sequence[Result]) -> str:

@@ -17,7 +17,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 from loco.environment import Environment
 from loco.errors import LocoError
 from loco.files import sha256_of, write_atomically
-from loco.models.card import ModelIdentity
+from loco.models.card import PLAIN, ModelIdentity
 from loco.score.metrics import MEASURES, PRIMARY
 from loco.tasks.card import task_cards
 from loco.tasks.data import ContentHashes, Counts, Provenance, Split, Variant
@@ -26,7 +26,7 @@ LARGEST_FILE = 50_000_000
 _ROUNDING = 1e-6
 
 # What a stranger names things must not reach a terminal as a control sequence.
-Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")]
+Name = Annotated[str, Field(min_length=1, max_length=200, pattern=PLAIN)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
 Seconds = Annotated[float, Field(ge=0)]
@@ -76,18 +76,42 @@ class TaskRecord(_Part):
 
 
 class RoleCoverage(_Part):
-    """What the model saw of the texts of one role, in its own tokens (for BM25: index terms)."""
+    """What the model saw of the texts of one role, in its own tokens (for BM25: index terms).
+
+    ``texts_empty`` have no token at all: nothing is found by them, and they are not found.
+    """
 
     texts: Count
     texts_cut: Count
     tokens: Count
     tokens_seen: Count
+    texts_empty: Count = 0
 
     @model_validator(mode="after")
     def _parts_fit(self) -> RoleCoverage:
-        if self.texts_cut > self.texts or self.tokens_seen > self.tokens:
+        if self.texts_cut + self.texts_empty > self.texts or self.tokens_seen > self.tokens:
             raise ValueError("more was cut or seen than there was")
         return self
+
+
+class VectorRecord(_Part):
+    """The vectors behind a ranking.
+
+    ``fingerprint`` is a hash of the weights, the tokenizer and all else that decides a vector. ``bytes_per_document``
+    is what a document takes in an index, on average. ``inputs_encoded`` and ``tokens_encoded`` are what the model read
+    for this result and those measured together with it; ``inputs_reused`` stood in the embedding store already, and
+    where there are any, the seconds say nothing about the model's speed.
+    """
+
+    fingerprint: Name
+    dim: Annotated[int, Field(ge=1)]
+    similarity: Literal["cosine", "dot"]
+    device: Name
+    padding: Literal["longest", "window"]
+    bytes_per_document: Annotated[float, Field(ge=0)]
+    inputs_encoded: Count
+    tokens_encoded: Count
+    inputs_reused: Count
 
 
 class PhaseRecord(_Part):
@@ -103,7 +127,9 @@ class Measurement(_Part):
     ``identity`` is the hash of all that determines the ranking: equal identities need no second run. ``per_query`` is
     the primary measure by query id, over every query of the task. ``run_sha256`` is that of the TREC run beside the
     result. ``seconds`` is the wall-clock time from reading the task to the scores, without loading the model;
-    ``command`` is what was typed, the user's home folder shortened to ``~``.
+    ``command`` is what was typed, the user's home folder shortened to ``~``. ``queries`` and ``documents`` are null for
+    a model that cuts texts where loco cannot see it, ``vectors`` for one that has none. ``together_with`` names the
+    strategies measured in the same pass: seconds, phases and vectors' counts are those of the pass.
     """
 
     identity: Sha256
@@ -112,8 +138,10 @@ class Measurement(_Part):
     depth: Count
     per_query: dict[str, Share] = Field(min_length=1)
     bootstrap: Bootstrap
-    queries: RoleCoverage
-    documents: RoleCoverage
+    queries: RoleCoverage | None
+    documents: RoleCoverage | None
+    vectors: VectorRecord | None = None
+    together_with: tuple[Name, ...] = ()
     phases: dict[str, PhaseRecord]
     seconds: Seconds
     dtype: str
@@ -126,6 +154,7 @@ class Result(_Part):
     """One row of evidence.
 
     ``origin`` is "measured" (with ``measurement``) or "reported" (with ``source``: who reported it, and where).
+    ``vector_form`` says how vectors were made smaller before searching ("dim=128, int8"), empty where they were not.
     """
 
     schema_version: Literal[1]
@@ -133,6 +162,7 @@ class Result(_Part):
     source: str = Field(default="", max_length=2000)
     model: ModelIdentity
     strategy: Name
+    vector_form: str = Field(default="", max_length=200, pattern=PLAIN)
     task: Name
     variant: Variant
     split: Split
@@ -166,9 +196,10 @@ class Result(_Part):
         return self
 
 
-def result_path(model: str, strategy: str, variant: str, task: str) -> Path:
+def result_path(model: str, strategy: str, variant: str, task: str, vector_form: str = "") -> Path:
     """Where a result belongs below a folder of results."""
-    return Path(_slug(model), _slug(strategy), variant, f"{_slug(task)}.json")
+    way = f"{strategy}, {vector_form}" if vector_form else strategy
+    return Path(_slug(model), _slug(way), variant, f"{_slug(task)}.json")
 
 
 def json_schema() -> dict[str, object]:
@@ -182,7 +213,7 @@ def write_result(result: Result, run: bytes | None, folder: Path) -> Path:
 
     The run comes first: where a result stands, its run stands too.
     """
-    path = folder / result_path(result.model.name, result.strategy, result.variant, result.task)
+    path = folder / result_path(result.model.name, result.strategy, result.variant, result.task, result.vector_form)
     content = result.model_dump_json(indent=2) + "\n"
     Result.model_validate_json(content)
     if run is not None:

@@ -27,6 +27,11 @@ def data_folder(chosen: Path | str | None) -> Path:
     return data_home() if chosen is None else Path(chosen)
 
 
+def cache_folder(chosen: Path | str | None) -> Path:
+    """The folder of the embedding store a user has chosen, ``<home>/embeddings`` for None."""
+    return home() / "embeddings" if chosen is None else Path(chosen)
+
+
 def go_offline() -> None:
     """Never ask the hub from here on, in this process and those it starts: as if HF_HUB_OFFLINE had been set."""
     os.environ["HF_HUB_OFFLINE"] = "1"

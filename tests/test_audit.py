@@ -38,7 +38,7 @@ NOTHING = TextCoverage(0, 0, 0, 0)
 class FirstDocuments:
     """A lexical model that ranks the documents as they stand."""
 
-    def __init__(self, card: ModelCard = CARD) -> None:
+    def __init__(self, card: ModelCard = CARD, runtime: object = None) -> None:
         self.card = card
 
     def rank(self, task: TaskData, k: int) -> Ranking:

@@ -10,16 +10,15 @@ import pytest
 from tasks import MADE_BY_HAND, model_card, small_task
 
 import loco
-import loco.models.registry
 from loco.errors import LocoError
-from loco.evaluation import Evaluated, evaluate_tasks
+from loco.evaluation import Evaluated, Way, evaluate_tasks
 from loco.models.card import ModelCard
 from loco.phases import phase
 from loco.rank.ranking import Coverage, Hit, Ranking, TextCoverage
 from loco.results import read_result, run_path
 from loco.tasks.data import TaskData, write_task
 
-CARD = model_card("scripted", "test_evaluation:scripted", "full", "half")
+CARD = model_card("scripted", "test_evaluation:scripted")
 NOTHING = TextCoverage(0, 0, 0, 0)
 
 
@@ -51,18 +50,18 @@ class Bench:
 
     def offer(self, card: ModelCard) -> None:
         self.model.card = card
-        self.monkeypatch.setattr(loco.models.registry, "model_cards", lambda: {card.name: card})
-        self.monkeypatch.setattr("loco.evaluation.load_model", lambda _: self.model)
+        self.monkeypatch.setattr("loco.models.registry.model_cards", lambda: {card.name: card})
+        self.monkeypatch.setattr("loco.evaluation.load_model", lambda *_: self.model)
 
     def build(self, task: TaskData) -> None:
         write_task(task, self.folder / "data")
 
-    def run(self, strategy: str | None = None, force: bool = False) -> Evaluated:
+    def run(self, force: bool = False) -> Evaluated:
         (done,) = evaluate_tasks(
-            "scripted",
+            self.model.card,
             ["qmsum"],
             "mini",
-            strategy,
+            Way(),
             "command",
             data=self.folder / "data",
             out=self.folder / "results",
@@ -81,11 +80,6 @@ def test_the_same_evaluation_is_not_run_twice_unless_forced(bench: Bench) -> Non
     assert (first.reused, second.reused, bench.model.asked) == (False, True, 1)
     assert second.result == first.result
     assert not bench.run(force=True).reused
-    assert bench.model.asked == 2
-
-
-def test_another_strategy_is_another_result(bench: Bench) -> None:
-    assert bench.run("full").path != bench.run("half").path
     assert bench.model.asked == 2
 
 
@@ -133,9 +127,7 @@ def test_what_cannot_end_well_fails_before_anything_is_measured(bench: Bench) ->
     (bench.folder / "file").write_text("in the way")
     for tasks, out in ((["qmsum", "gov_report"], "results"), (["qmsum"], "file")):
         with pytest.raises(LocoError, match=r"gov_report|Cannot write"):
-            list(
-                evaluate_tasks("scripted", tasks, "mini", None, "", data=bench.folder / "data", out=bench.folder / out)
-            )
+            list(evaluate_tasks(CARD, tasks, "mini", Way(), "", data=bench.folder / "data", out=bench.folder / out))
     assert bench.model.asked == 0
 
 

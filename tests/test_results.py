@@ -13,10 +13,10 @@ import pytest
 from conftest import CHECKOUT
 from tasks import model_card, small_task
 
-import loco.models.registry
 from loco.errors import LocoError
-from loco.evaluation import evaluate_tasks
+from loco.evaluation import Way, evaluate_tasks
 from loco.models.card import ModelCard
+from loco.models.runtime import Runtime
 from loco.rank.ranking import Coverage, Hit, Ranking, TextCoverage
 from loco.results import check_run, json_schema, read_result, result_files, result_path, run_path, write_result
 from loco.tasks.data import TaskData, write_task
@@ -26,7 +26,7 @@ from loco.trec import trec_run
 class Alphabetical:
     """Ranks every document by its id."""
 
-    def __init__(self, card: ModelCard) -> None:
+    def __init__(self, card: ModelCard, runtime: Runtime) -> None:
         self.card = card
 
     def rank(self, task: TaskData, k: int) -> Ranking:
@@ -39,11 +39,10 @@ CARD = model_card("org/alphabetical <v1>", "test_results:Alphabetical")
 
 
 @pytest.fixture
-def result_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(loco.models.registry, "model_cards", lambda: {CARD.name: CARD})
+def result_file(tmp_path: Path) -> Path:
     write_task(small_task(), tmp_path / "data")
     (done,) = evaluate_tasks(
-        CARD.name, ["qmsum"], "mini", None, "loco eval ...", data=tmp_path / "data", out=tmp_path / "results"
+        CARD, ["qmsum"], "mini", Way(), "loco eval ...", data=tmp_path / "data", out=tmp_path / "results"
     )
     assert done.path is not None
     return done.path

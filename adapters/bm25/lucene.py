@@ -5,6 +5,7 @@ similarity come to: the BM25 that the LoCoV1 paper reports.
 from __future__ import annotations
 
 from loco.models.card import ModelCard
+from loco.models.runtime import Runtime
 from loco.phases import phase
 from loco.progress import tracked
 from loco.rank.ranking import Hit, Pool, Ranking
@@ -23,7 +24,7 @@ class LuceneBM25:
     are not returned.
     """
 
-    def __init__(self, card: ModelCard) -> None:
+    def __init__(self, card: ModelCard, runtime: Runtime | None = None) -> None:
         self.card = card
 
     def rank(self, task: TaskData, k: int) -> Ranking:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from loco.errors import LocoError
 from loco.models.card import ModelCard
+from loco.models.runtime import Runtime
 from loco.phases import phase
 from loco.progress import tracked
 from loco.rank.ranking import Hit, Pool, Ranking
@@ -21,7 +22,7 @@ class OkapiBM25:
     share a term with the query, whatever their score.
     """
 
-    def __init__(self, card: ModelCard) -> None:
+    def __init__(self, card: ModelCard, runtime: Runtime | None = None) -> None:
         try:
             import rank_bm25
         except ImportError as error:

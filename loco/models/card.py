@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from loco.files import read_toml
 
 # Without control characters: these end up on terminals and in file names.
-_PLAIN = r"^[^\x00-\x1f\x7f-\x9f]*$"
+PLAIN = r"^[^\x00-\x1f\x7f-\x9f]*$"
 
 
 class ModelIdentity(BaseModel):
@@ -22,9 +22,9 @@ class ModelIdentity(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str = Field(min_length=1, max_length=200, pattern=_PLAIN)
-    family: str = Field(max_length=200, pattern=_PLAIN)
-    revision: str = Field(max_length=200, pattern=_PLAIN)
+    name: str = Field(min_length=1, max_length=200, pattern=PLAIN)
+    family: str = Field(max_length=200, pattern=PLAIN)
+    revision: str = Field(max_length=200, pattern=PLAIN)
     description: str = Field(max_length=2000)
     licence: str = Field(max_length=200)
     url: str = Field(max_length=2000)

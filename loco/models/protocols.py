@@ -61,7 +61,7 @@ class Input:
         """How many vectors this input becomes."""
         return len(self.spans) or 1
 
-    def keys(self) -> list[bytes]:
+    def vector_keys(self) -> list[bytes]:
         """16 bytes for each vector, equal only for equal content, role and span."""
         digest = hashlib.blake2b(self.role.encode(), digest_size=_KEY_BYTES)
         if isinstance(self.content, str):
@@ -106,6 +106,7 @@ class EncoderTraits:
     - ``similarity``: what its vectors are compared by.
     - ``dtype``, ``device``: the precision its forward pass runs in, and on what ("cpu", "cuda", "api").
     - ``padding``: "longest" pads to the longest input of a batch (to nothing, alone), "window" always to the window.
+    - ``unit_length``: whether all its vectors have length 1.
     - ``spans``: whether it can return vectors of spans (late chunking); that takes mean pooling.
     - ``batch_tokens``: padded tokens it computes best at once.
     - ``concurrency``: how many batches it computes at the same time, each in a thread of its own.
@@ -118,6 +119,7 @@ class EncoderTraits:
     dtype: str = "float32"
     device: str = "cpu"
     padding: Literal["longest", "window"] = "longest"
+    unit_length: bool = False
     spans: bool = False
     batch_tokens: int = 2048
     concurrency: int = 1

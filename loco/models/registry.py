@@ -1,63 +1,118 @@
-"""Models by name, found through the entry-point group ``loco.adapters``.
+"""Models by name, found through entry points.
 
-An entry point names a callable without arguments that returns model cards. Nothing heavy is imported before a model
-is loaded: a card carries its adapter's import path, not the adapter.
+- ``loco.adapters``: callables without arguments that return model cards.
+- ``loco.resolvers``: callables that take a name without a card (a folder, a hub id) and the user's settings, and return
+  a card for it, or None for a name that means nothing to them.
+
+Nothing heavy is imported before a model is loaded: a card carries its adapter's import path, not the adapter.
 """
 
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from importlib.metadata import entry_points
+from typing import Any
 
+from loco.encode.strategies import Strategy, parse, split_names
 from loco.errors import LocoError, unknown
 from loco.models.card import ModelCard
-from loco.models.protocols import Retriever
+from loco.models.protocols import Encoder, Retriever
+from loco.models.runtime import Runtime
+from loco.models.text_encoder import card_of_class
 
-GROUP = "loco.adapters"
+ADAPTERS = "loco.adapters"
+RESOLVERS = "loco.resolvers"
+
+Settings = Mapping[str, str]
 
 
 @cache
 def model_cards() -> dict[str, ModelCard]:
     """Every installed model's card, by name."""
     cards: dict[str, ModelCard] = {}
-    for point in sorted(entry_points(group=GROUP), key=lambda point: (point.name != "loco", point.name)):
+    for plug_in, offer in _offers(ADAPTERS):
         try:
-            offered = [ModelCard.model_validate(card) for card in point.load()()]
+            offered = [ModelCard.model_validate(card) for card in offer()]
         except Exception as error:
-            what = f"{type(error).__name__}: {error}".splitlines()[0]
-            where = f"The plug-in '{point.name}' ({point.value})"
-            raise LocoError(f"{where} is broken: {what}. Repair or remove it.") from error
+            raise _broken(plug_in, error) from error
         for card in offered:
             if card.name in cards:
-                raise LocoError(f"The plug-in '{point.name}' offers a model '{card.name}', a name already taken.")
+                raise LocoError(f"The plug-in {plug_in} offers a model '{card.name}', a name already taken.")
             cards[card.name] = card
     return cards
 
 
-def model_card(name: str) -> ModelCard:
-    """The card called ``name``; a name nobody offers is a LocoError with a suggestion."""
+def model_card(name: str, settings: Settings | None = None) -> ModelCard:
+    """The card called ``name``, or one made for a hub id, a local folder, or a class ``module:Class`` of the user's.
+
+    ``settings`` are what a user says of a model without a card: ``pooling``, ``query_prompt``, ``document_prompt``.
+    Raises LocoError for a name that nobody knows, with a suggestion, and for settings that a card states already.
+    """
     cards = model_cards()
-    if name not in cards:
-        raise unknown("model", name, cards, "loco models")
-    return cards[name]
+    by_hub_id = {card.parameters["hub"]: card for card in cards.values() if "hub" in card.parameters}
+    card = cards.get(name) or by_hub_id.get(name)
+    if card is None and not settings:
+        card = card_of_class(name)
+    if card is not None:
+        if settings:
+            options = ", ".join("--" + setting.replace("_", "-") for setting in settings)
+            raise LocoError(f"The card of model '{card.name}' states its own pooling and prompts: leave out {options}.")
+        return card
+    for plug_in, resolve in _offers(RESOLVERS):
+        try:
+            made = resolve(name, dict(settings or {}))
+            if made is not None:
+                return ModelCard.model_validate(made)
+        except LocoError:
+            raise
+        except Exception as error:
+            raise _broken(plug_in, error) from error
+    raise unknown("model", name, cards, "loco models")
 
 
-def load_model(card: ModelCard) -> Retriever:
+def load_model(card: ModelCard, runtime: Runtime | None = None) -> Retriever | Encoder:
     """The model behind a card, its adapter imported now."""
     module, _, attribute = card.factory.partition(":")
     try:
         factory = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
         raise LocoError(f"The adapter of model '{card.name}' ({card.factory}) cannot be imported: {error}.") from error
-    model: Retriever = factory(card)
+    model: Retriever | Encoder = factory(card, runtime or Runtime())
     return model
 
 
-def strategy_of(card: ModelCard, name: str | None) -> str:
-    """The strategy called ``name`` where the model has it, its default for None, else a LocoError with a suggestion."""
-    if name is None:
-        return card.strategies[0]
-    if name not in card.strategies:
-        raise unknown("strategy", name, card.strategies, f"loco models show {card.name}")
-    return name
+def strategies_of(card: ModelCard, names: str | Sequence[str] | None) -> list[Strategy]:
+    """The strategies called ``names`` (a list, or one string with commas) where the model has them; its default for
+    None; else a LocoError with a suggestion. One named twice counts once.
+    """
+    if names is None:
+        names = [card.strategies[0]]
+    elif isinstance(names, str):
+        names = split_names(names)
+    strategies: dict[str, Strategy] = {}
+    for name in names:
+        kind = name.partition("(")[0].strip()
+        if kind not in card.strategies:
+            raise unknown("strategy", kind, card.strategies, f"loco models show {card.name}")
+        strategy = parse(name, card.max_tokens)
+        strategies[strategy.name] = strategy
+    if not strategies:
+        raise LocoError(f"No strategy is named. Those of '{card.name}': {', '.join(card.strategies)}.")
+    return list(strategies.values())
+
+
+def _offers(group: str) -> Iterator[tuple[str, Any]]:
+    """What plug-ins register in a group, our own first: each with its name for errors."""
+    for point in sorted(entry_points(group=group), key=lambda point: (point.name != "loco", point.name)):
+        plug_in = f"'{point.name}' ({point.value})"
+        try:
+            yield plug_in, point.load()
+        except Exception as error:
+            raise _broken(plug_in, error) from error
+
+
+def _broken(plug_in: str, error: Exception) -> LocoError:
+    what = f"{type(error).__name__}: {error}".splitlines()[0]
+    return LocoError(f"The plug-in {plug_in} is broken: {what}. Repair or remove it.")

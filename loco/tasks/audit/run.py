@@ -8,6 +8,7 @@ from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from loco.errors import LocoError
 from loco.models.protocols import Retriever
 from loco.models.registry import load_model, model_card
 from loco.progress import tracked
@@ -45,7 +46,7 @@ def audit(task: TaskData, train: TaskData | TrainOverlap | None = None, *, retri
     """
     near = NearDuplicates()
     if retriever is None:
-        retriever = load_model(model_card(LEXICAL_MODEL))
+        retriever = _lexical_model()
     queries, query_texts = _scan_queries(task.queries)
     documents = _scan_documents(task, queries, near)
     return Audit(
@@ -73,6 +74,13 @@ def audit(task: TaskData, train: TaskData | TrainOverlap | None = None, *, retri
         document_texts=documents.texts,
         lexical=_lexical(task, retriever),
     )
+
+
+def _lexical_model() -> Retriever:
+    model = load_model(model_card(LEXICAL_MODEL))
+    if not isinstance(model, Retriever):
+        raise LocoError(f"The model '{LEXICAL_MODEL}' is a plug-in's encoder here; the audit needs the lexical one.")
+    return model
 
 
 def audit_built(data: Path, variant: Variant, task: str, *, retriever: Retriever | None = None) -> Audit:

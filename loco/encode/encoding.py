@@ -1,0 +1,300 @@
+"""One pass over the texts of a role: cut, deduplicated, batched, encoded, every finished batch stored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import numpy as np
+
+from loco.encode.batching import Job, batches, encoded, padded
+from loco.encode.store import Space
+from loco.encode.strategies import Room, Strategy
+from loco.errors import LocoError
+from loco.models.protocols import Encoder, Role, TokenizedText
+from loco.phases import phase
+from loco.progress import Meter, meter, tracked
+from loco.rank.ranking import Float32, TextCoverage
+from loco.tasks.data import Texts
+
+# Texts are prepared this many batches at a time: enough to sort by length, little enough to hold.
+_BATCHES_AHEAD = 32
+_CHARACTERS_A_TOKEN = 4  # about; only for sizing
+_COUNTED_AT_ONCE = 64
+
+_Item = TypeVar("_Item")
+_Made = TypeVar("_Made")
+
+
+@dataclass
+class Work:
+    """What a pass had to compute and what stood in the store already, in inputs and in their tokens."""
+
+    encoded: int = 0
+    encoded_tokens: int = 0
+    reused: int = 0
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """What a pass leaves: for each strategy the keys of every text's vectors, and how much of the texts it has seen.
+
+    Both by the strategy's name. A text without tokens has no vectors.
+    """
+
+    keys: dict[str, list[tuple[bytes, ...]]]
+    coverage: dict[str, TextCoverage | None]
+    work: Work = field(default_factory=Work)
+
+
+@dataclass(frozen=True, eq=False)
+class _Group:
+    """Texts prepared together: the jobs they make and what each strategy takes from them."""
+
+    jobs: list[Job]
+    keys: list[tuple[int, dict[str, tuple[bytes, ...]]]]
+    tokens: list[tuple[int, int]]
+    characters: int
+
+
+def encode_texts(encoder: Encoder, texts: Texts, role: Role, strategies: Sequence[Strategy], space: Space) -> Encoding:
+    """Put every vector that the strategies need of ``texts`` into ``space``.
+
+    Inputs that are the same for several strategies or texts are encoded once, those that stand in the store not at
+    all. Batches are made up from the texts and the strategies alone, whatever of them is stored: a pass that goes on
+    after a kill computes the same batches as one that was never interrupted.
+
+    Raises LocoError, naming the text, for a vector that is not finite or zero and for an input that does not fit into
+    memory by itself.
+    """
+    preparing = _Preparing(encoder, texts, role, strategies)
+    keys: dict[str, list[tuple[bytes, ...]]] = {strategy.name: [()] * len(texts) for strategy in strategies}
+    tokens = [0] * len(texts)
+    with (
+        meter(f"Encoding {_plural(role)}", len(texts), sum(map(len, texts.texts))) as bar,
+        ThreadPoolExecutor(1) as reader,
+        _Lanes(encoder, space, texts, role, bar) as lanes,
+    ):
+        for group in _ahead(reader, preparing.group, list(preparing.groups())):
+            for text, by_strategy in group.keys:
+                for name, theirs in by_strategy.items():
+                    keys[name][text] = theirs
+            for text, count in group.tokens:
+                tokens[text] = count
+            lanes.encode(group)
+        lanes.finish()
+    return Encoding(keys, _coverage(encoder, texts, role, strategies, tokens, preparing.limit), lanes.work)
+
+
+class _Preparing:
+    """From texts to jobs."""
+
+    def __init__(self, encoder: Encoder, texts: Texts, role: Role, strategies: Sequence[Strategy]) -> None:
+        self._encoder, self._texts, self._role, self._strategies = encoder, texts, role, strategies
+        self._room = room(encoder, role)
+        limits = [strategy.limit(self._room) for strategy in strategies]
+        self.limit = None if None in limits else max(limit for limit in limits if limit is not None)
+
+    def groups(self) -> Iterator[list[int]]:
+        """The places of the texts, longest first, in groups of a few dozen batches."""
+        most = _BATCHES_AHEAD * self._encoder.traits.batch_tokens * _CHARACTERS_A_TOKEN
+        needed = most if self.limit is None else self.limit * _CHARACTERS_A_TOKEN
+        group: list[int] = []
+        characters = 0
+        for text in sorted(range(len(self._texts)), key=lambda text: -len(self._texts.texts[text])):
+            if group and characters >= most:
+                yield group
+                group, characters = [], 0
+            group.append(text)
+            characters += min(len(self._texts.texts[text]), needed)
+        if group:
+            yield group
+
+    def group(self, places: Sequence[int]) -> _Group:
+        """Tokenise and cut some texts."""
+        texts = [self._texts.texts[place] for place in places]
+        tokenized = self._encoder.tokenize(texts, self._role, self.limit)
+        jobs: dict[tuple[bytes, ...], Job] = {}
+        keys = []
+        for place, text in zip(places, tokenized, strict=True):
+            keys.append((place, {one.name: self._cut(one, text, place, jobs) for one in self._strategies}))
+        tokens = [(place, text.tokens) for place, text in zip(places, tokenized, strict=True)]
+        return _Group(list(jobs.values()), keys, tokens, sum(map(len, texts)))
+
+    def _cut(
+        self, strategy: Strategy, text: TokenizedText, place: int, jobs: dict[tuple[bytes, ...], Job]
+    ) -> tuple[bytes, ...]:
+        found: list[bytes] = []
+        for one in strategy.cut(text, self._room):
+            theirs = tuple(one.vector_keys())
+            jobs.setdefault(theirs, Job(one, theirs, place))
+            found += theirs
+        return tuple(found)
+
+
+@dataclass(frozen=True, eq=False)
+class _Batch:
+    """The jobs of a batch that have to be computed, and the share of the texts that the whole batch stands for."""
+
+    jobs: list[Job]
+    texts: float
+    characters: float
+
+
+class _Lanes:
+    """The encoder at work on as many batches at once as it can, and the store behind it.
+
+    Leaving the block, however that comes, waits for the batches under way and stores them too.
+    """
+
+    def __init__(self, encoder: Encoder, space: Space, texts: Texts, role: Role, bar: Meter) -> None:
+        self._encoder, self._space, self._texts, self._role, self._bar = encoder, space, texts, role, bar
+        self._pool = ThreadPoolExecutor(encoder.traits.concurrency)
+        self._under_way: dict[Future[list[Float32]], _Batch] = {}
+        self._keys_under_way: set[bytes] = set()
+        self.work = Work()
+
+    def __enter__(self) -> _Lanes:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        for future in list(self._under_way):
+            if future.cancel():
+                del self._under_way[future]
+        self._pool.shutdown(wait=True)
+        for future, batch in self._under_way.items():
+            if future.exception() is None:
+                self._store(batch, future.result())
+
+    def encode(self, group: _Group) -> None:
+        """Set the encoder to what is missing of a group; returns when it is busy with the last of it."""
+        tokens = [padded(job.input, self._encoder.traits) for job in group.jobs]
+        if not tokens:
+            self._bar.advance(len(group.tokens), group.characters, 0)
+        for jobs in batches(group.jobs, self._encoder.traits):
+            missing = self._missing(jobs)
+            self.work.reused += len(jobs) - len(missing)
+            share = sum(padded(job.input, self._encoder.traits) for job in jobs) / sum(tokens)
+            batch = _Batch(missing, len(group.tokens) * share, group.characters * share)
+            if not missing:
+                self._bar.advance(batch.texts, batch.characters, 0)
+                continue
+            while len(self._under_way) > self._encoder.traits.concurrency:
+                self._collect()
+            self._keys_under_way.update(key for job in missing for key in job.keys)
+            inputs = [job.input for job in missing]
+            self._under_way[self._pool.submit(encoded, self._encoder, inputs)] = batch
+
+    def _missing(self, jobs: Sequence[Job]) -> list[Job]:
+        """Those of the jobs that are neither in the store nor on their way there."""
+        owners = [job for job in jobs for _ in job.keys]
+        absent = self._space.missing([key for job in jobs for key in job.keys])
+        missing = dict.fromkeys(owners[place] for place in absent)
+        return [job for job in missing if not self._keys_under_way.issuperset(job.keys)]
+
+    def finish(self) -> None:
+        """Wait for all that is under way."""
+        while self._under_way:
+            self._collect()
+
+    def _collect(self) -> None:
+        done, _ = wait(self._under_way, return_when=FIRST_COMPLETED)
+        for future in done:
+            batch = self._under_way.pop(future)
+            try:
+                vectors = future.result()
+            except MemoryError as error:
+                tokens = max(job.input.tokens for job in batch.jobs)
+                raise LocoError(
+                    f"An input of {tokens:,} tokens, as of {self._named(batch.jobs[0])}, does not fit into memory even "
+                    f"alone. Choose a smaller size, as in --strategy 'chunk({max(tokens // 2, 1)})', or another "
+                    "--device."
+                ) from error
+            self._store(batch, vectors)
+
+    def _store(self, batch: _Batch, vectors: Sequence[Float32]) -> None:
+        rows = np.concatenate(vectors)
+        sound = np.isfinite(rows).all(axis=1) & rows.any(axis=1)
+        if not sound.all():
+            row = int(np.flatnonzero(~sound)[0])
+            owner = [job for job in batch.jobs for _ in job.keys][row]
+            kind = "is zero" if np.isfinite(rows[row]).all() else "holds NaN or infinity"
+            raise LocoError(
+                f"Model '{self._encoder.card.name}' returned a vector that {kind} for {self._named(owner)} "
+                f"({owner.input.tokens:,} tokens). No score can come of that; try --dtype float32 if it ran in "
+                "another precision, else mend the model."
+            )
+        keys = [key for job in batch.jobs for key in job.keys]
+        tokens = sum(job.input.tokens for job in batch.jobs)
+        self._space.add(keys, rows)
+        self._keys_under_way.difference_update(keys)
+        self.work.encoded += len(batch.jobs)
+        self.work.encoded_tokens += tokens
+        self._bar.advance(batch.texts, batch.characters, tokens)
+
+    def _named(self, job: Job) -> str:
+        return f"{self._role} '{self._texts.ids[job.text]}'"
+
+
+def room(encoder: Encoder, role: Role) -> Room:
+    """What an input of a role has room for in the encoder's whole window."""
+    overhead = encoder.overhead(role)
+    window = encoder.traits.max_tokens
+    if window is not None and window <= overhead:
+        raise LocoError(
+            f"The window of model '{encoder.card.name}' is {window} tokens, and the {role} prompt with the special "
+            f"tokens takes {overhead}: no room for text. Shorten the prompt."
+        )
+    return Room(tokens=0 if window is None else window - overhead, overhead=overhead)
+
+
+def count_tokens(encoder: Encoder, texts: Texts, role: Role, places: Sequence[int]) -> list[int]:
+    """How many tokens the texts at ``places`` have, to their ends."""
+    counts: list[int] = []
+    for start in tracked(range(0, len(places), _COUNTED_AT_ONCE), f"Counting tokens of {_plural(role)}"):
+        some = [texts.texts[place] for place in places[start : start + _COUNTED_AT_ONCE]]
+        counts += [text.tokens for text in encoder.tokenize(some, role)]
+    return counts
+
+
+def _coverage(
+    encoder: Encoder,
+    texts: Texts,
+    role: Role,
+    strategies: Sequence[Strategy],
+    tokens: list[int],
+    limit: int | None,
+) -> dict[str, TextCoverage | None]:
+    """How much each strategy has seen, exactly: what was tokenised only up to a limit is counted to its end now."""
+    if encoder.traits.max_tokens is None:
+        return {strategy.name: None for strategy in strategies}
+    if limit is not None:
+        longer = [place for place, count in enumerate(tokens) if count >= limit]
+        with phase("count"):
+            for place, count in zip(longer, count_tokens(encoder, texts, role, longer), strict=True):
+                tokens[place] = count
+    covered: dict[str, TextCoverage | None] = {}
+    for strategy in strategies:
+        most = strategy.limit(room(encoder, role))
+        seen = [count if most is None else min(count, most) for count in tokens]
+        cut = sum(part < whole for part, whole in zip(seen, tokens, strict=True))
+        covered[strategy.name] = TextCoverage(len(texts), cut, sum(tokens), sum(seen), tokens.count(0))
+    return covered
+
+
+def _ahead(reader: ThreadPoolExecutor, make: Callable[[_Item], _Made], items: Sequence[_Item]) -> Iterator[_Made]:
+    """What ``make`` makes of each item, the next one being made while the last one is used."""
+    following: Future[_Made] | None = None
+    for item in items:
+        coming = reader.submit(make, item)
+        if following is not None:
+            yield following.result()
+        following = coming
+    if following is not None:
+        yield following.result()
+
+
+def _plural(role: Role) -> str:
+    return "queries" if role == "query" else "documents"
