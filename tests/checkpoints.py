@@ -34,7 +34,8 @@ def card(path: Path | str, max_tokens: int = WINDOW, **parameters: str | bool) -
         url="",
         trained_on_loco=False,
         max_tokens=max_tokens,
-        parameters={"path": str(path), **parameters},
+        checkpoint=str(path),
+        parameters=dict(parameters),
         factory="loco_adapters.transformer.model:transformer_encoder",
         strategies=("truncate",),
     )

@@ -45,7 +45,7 @@ def test_a_folder_becomes_a_card_with_what_its_files_say() -> None:
 
     assert made is not None
     assert (made.name, made.family, made.max_tokens) == ("model", "transformer", 256)
-    assert made.parameters["path"] == str(minilm())
+    assert made.checkpoint == str(minilm())
     assert (made.parameters["pooling"], made.parameters["normalise"]) == ("mean", True)
     assert made.revision.startswith("sha256:")
     assert len(made.revision) == len("sha256:") + 16
@@ -71,7 +71,7 @@ def test_a_path_is_recorded_as_given(tmp_path: Path, monkeypatch: pytest.MonkeyP
     for given in ("./mine", "mine"):
         made = resolve(given, {"pooling": "mean"})
         assert made is not None
-        assert (made.name, made.parameters["path"]) == ("mine", given)
+        assert (made.name, made.checkpoint) == ("mine", given)
     monkeypatch.chdir(tmp_path / "mine")
     here = resolve(".", {"pooling": "mean"})
     assert here is not None
@@ -217,7 +217,7 @@ def test_a_folder_that_is_none_is_one_line(tmp_path: Path) -> None:
         ({"pooling": "max"}, "wrong at 'pooling'"),
         ({"normalise": "yes"}, "wrong at 'normalise'"),
         ({"poling": "cls"}, "wrong at 'poling'"),
-        ({"hub": "owner/name"}, "it needs either hub or path"),
+        ({"hub": "owner/name"}, "must name either a hub id or a checkpoint"),
     ],
 )
 def test_a_wrong_setting_on_a_card_is_one_line(parameters: dict[str, Any], reason: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -47,8 +48,8 @@ def obtain(card: ModelCard, parameters: Parameters, runtime: Runtime) -> Checkpo
 
     Raises LocoError where it cannot be had, is not whole, or would run code without the user's leave.
     """
-    if parameters.path is not None:
-        configs = local_configs(parameters.path)
+    if card.checkpoint is not None:
+        configs = local_configs(card.checkpoint)
         runs_code = _leave_to_run_code(configs, parameters, runtime)
         names, pickled = _wanted(configs.name, configs.modules, _names_in(configs), runtime)
         contents = contents_of(configs.folder, names)
@@ -65,7 +66,7 @@ def obtain(card: ModelCard, parameters: Parameters, runtime: Runtime) -> Checkpo
 
 def local_configs(path: str) -> Configs:
     """The configuration of the checkpoint in a folder, named as given. Raises LocoError where there is none."""
-    folder = Path(path).expanduser().absolute()
+    folder = Path(os.path.abspath(Path(path).expanduser()))  # noqa: PTH100  # with the name of a link, not its target's
     if not folder.is_dir():
         what = "is a file, not the folder of a checkpoint" if folder.exists() else "does not exist"
         raise LocoError(f"{path} {what}. Give the folder that holds config.json.")

@@ -9,6 +9,7 @@ from typing import get_args
 
 from pydantic import ValidationError
 
+from loco.encode.forms import ANY_LENGTH
 from loco.errors import LocoError
 from loco.models.card import ModelCard
 
@@ -33,17 +34,17 @@ def resolve(name: str, settings: Mapping[str, str]) -> ModelCard | None:
     if name.startswith(_PATH) or (name and Path(name).is_dir()):
         configs = local_configs(name)
         revision = f"sha256:{local_contents(configs)[:_PREFIX]}"
-        return _card(configs.folder.resolve().name, "path", "local checkpoint", "", revision, configs, settings)
+        return _card(configs.folder.name, name, "local checkpoint", "", revision, configs, settings)
     if _HUB_ID.fullmatch(name):
         commit = commit_of(name)
         configs, _ = hub_configs(name, commit)
-        return _card(name, "hub", "from the hub", f"https://huggingface.co/{name}", commit, configs, settings)
+        return _card(name, None, "from the hub", f"https://huggingface.co/{name}", commit, configs, settings)
     return None
 
 
 def _card(
     name: str,
-    place: str,
+    checkpoint: str | None,
     description: str,
     url: str,
     revision: str,
@@ -62,12 +63,13 @@ def _card(
             raise LocoError(f"{configs.name} says nothing about pooling: pass --pooling cls, mean or last.")
     query, document = configs.prompts()
     parameters: dict[str, bool | int | float | str] = {
-        place: configs.name,
+        **({"hub": name} if checkpoint is None else {}),
         **({"pooling": pooling} if pooling else {}),
         "normalise": configs.normalised,
         "query_prompt": settings.get("query_prompt", query),
         "document_prompt": settings.get("document_prompt", document),
         "similarity": configs.similarity,
+        "matryoshka": ANY_LENGTH,
     }
     try:
         card = ModelCard(
@@ -80,6 +82,7 @@ def _card(
             trained_on_loco=False,
             max_tokens=max_tokens,
             parameters=parameters,
+            checkpoint=checkpoint,
             factory=_FACTORY,
             strategies=("truncate", "chunk", "chunk-max", *(("late-chunk",) if pooling == "mean" else ())),
         )

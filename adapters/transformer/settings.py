@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from loco.errors import LocoError
 from loco.models.card import ModelCard
@@ -16,7 +16,7 @@ PoolingMode = Literal["cls", "mean", "last"]
 class Parameters(BaseModel):
     """The settings of a transformer.
 
-    - ``hub`` or ``path``: a model of the Hugging Face hub, at the card's revision, or a folder.
+    - ``hub``: a model of the Hugging Face hub, at the card's revision; None for a card that names a folder.
     - ``pooling``: how token vectors become one; None takes what the checkpoint says.
     - ``normalise``: whether vectors are brought to length 1 at the end, also where the checkpoint does not.
     - ``query_prompt``, ``document_prompt``: what stands in front of each text.
@@ -31,7 +31,6 @@ class Parameters(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     hub: str | None = None
-    path: str | None = None
     pooling: PoolingMode | None = None
     normalise: bool = False
     query_prompt: str = ""
@@ -42,12 +41,6 @@ class Parameters(BaseModel):
     matryoshka: str = ""
     matryoshka_layer_norm: bool = False
 
-    @model_validator(mode="after")
-    def _one_place(self) -> Parameters:
-        if bool(self.hub) == bool(self.path):
-            raise ValueError("it needs either hub or path")
-        return self
-
     @property
     def prompts(self) -> dict[Role, str]:
         """The prompt of each role."""
@@ -57,9 +50,12 @@ class Parameters(BaseModel):
 def parameters_of(card: ModelCard) -> Parameters:
     """The settings on a card. Raises LocoError for one that is unknown or wrong."""
     try:
-        return Parameters.model_validate(card.parameters)
+        parameters = Parameters.model_validate(card.parameters)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "parameters"
         reason = first["msg"].removeprefix("Value error, ")
         raise LocoError(f"The card of model '{card.name}' is wrong at '{where}': {reason}. Mend the card.") from error
+    if (parameters.hub is None) == (card.checkpoint is None):
+        raise LocoError(f"The card of model '{card.name}' must name either a hub id or a checkpoint. Mend the card.")
+    return parameters

@@ -40,10 +40,13 @@ class ModelCard(ModelIdentity):
     ``factory`` names the adapter as ``module:attribute``: a callable that takes the card and a
     :class:`loco.models.runtime.Runtime` and returns the model (:mod:`loco.models.protocols`).
     ``strategies`` are the ways this model meets a text longer than its window, the first one being the default.
+    ``checkpoint`` is the folder on this machine that a model is loaded from, None for one from elsewhere: its
+    contents stand in ``revision``, and where they lie concerns nobody else.
     """
 
     factory: str = Field(pattern=r"^[\w.]+:\w+$")
     strategies: tuple[str, ...] = Field(min_length=1)
+    checkpoint: str | None = None
 
     @property
     def identity(self) -> ModelIdentity:
