@@ -1,4 +1,4 @@
-# make demo   sets everything up and runs the benchmark on embedded data
+# make demo   sets everything up and runs the benchmark on embedded data: BM25, and an encoder under three strategies
 # make test   sets everything up and runs the tests
 # Both work on a fresh machine: they need Python 3.10 or newer and a package index, and install into .venv only.
 
@@ -12,6 +12,8 @@ DEMO := demo
 demo: $(READY)
 	$(BIN)/loco build-data --variant mini --out $(DEMO)/data
 	$(BIN)/loco eval --model bm25 --variant mini --data $(DEMO)/data --out $(DEMO)/results
+	$(BIN)/loco eval --model hash-512 --strategy truncate,chunk,chunk-max --variant mini --data $(DEMO)/data \
+		--cache $(DEMO)/embeddings --out $(DEMO)/results
 	$(BIN)/loco results validate $(DEMO)/results
 	@echo "Every figure above stands in $(DEMO)/results with its provenance, each ranking beside it as a TREC run."
 
@@ -31,6 +33,8 @@ schema: $(READY)
 benchmarks: $(READY)
 	$(BIN)/python benchmarks/bm25_analysis.py
 	$(BIN)/python benchmarks/bm25_queries.py
+	$(BIN)/python benchmarks/encoding.py
+	$(BIN)/python benchmarks/nearest.py
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/whole_eval.py
 
