@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from loco.errors import LocoError
     from loco.evaluation import evaluate
     from loco.models.registry import model_cards
+    from loco.models.runtime import Runtime
     from loco.results import Result, read_result
     from loco.tasks.build import build_data
     from loco.tasks.card import task_cards
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "LocoError": "loco.errors",
     "Result": "loco.results",
+    "Runtime": "loco.models.runtime",
     "TaskData": "loco.tasks.data",
     "build_data": "loco.tasks.build",
     "evaluate": "loco.evaluation",
@@ -35,6 +37,7 @@ _HOMES = {
 __all__ = [
     "LocoError",
     "Result",
+    "Runtime",
     "TaskData",
     "build_data",
     "evaluate",

@@ -29,7 +29,10 @@ class _Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except LocoError as error:
-            typer.echo(f"loco: {error}", err=True)
+            typer.echo(f"loco: {_printable(str(error))}", err=True)
+            raise typer.Exit(USAGE_ERROR) from error
+        except MemoryError as error:
+            typer.echo("loco: out of memory. What was finished is kept; run it again where there is more.", err=True)
             raise typer.Exit(USAGE_ERROR) from error
         except KeyboardInterrupt:
             typer.echo("loco: interrupted. What was finished is kept.", err=True)
@@ -73,6 +76,15 @@ CacheOption = Annotated[
         help="Folder of the embedding store.",
         show_default="embeddings/ in $LOCO_HOME, else in the user's data folder",
     ),
+]
+PoolingOption = Annotated[
+    str | None, typer.Option("--pooling", metavar="NAME", help="Of a checkpoint that does not say: cls, mean or last.")
+]
+QueryPromptOption = Annotated[
+    str | None, typer.Option("--query-prompt", metavar="TEXT", help="Of a model without a card.")
+]
+DocumentPromptOption = Annotated[
+    str | None, typer.Option("--document-prompt", metavar="TEXT", help="Of a model without a card.")
 ]
 
 
@@ -263,16 +275,9 @@ def eval_command(
     quantise: Annotated[
         str, typer.Option("--quantise", metavar="NAME", help="Documents as float32, int8 or binary.")
     ] = "float32",
-    pooling: Annotated[
-        str | None,
-        typer.Option("--pooling", metavar="NAME", help="Of a checkpoint that does not say: cls, mean or last."),
-    ] = None,
-    query_prompt: Annotated[
-        str | None, typer.Option("--query-prompt", metavar="TEXT", help="Of a model without a card.")
-    ] = None,
-    document_prompt: Annotated[
-        str | None, typer.Option("--document-prompt", metavar="TEXT", help="Of a model without a card.")
-    ] = None,
+    pooling: PoolingOption = None,
+    query_prompt: QueryPromptOption = None,
+    document_prompt: DocumentPromptOption = None,
     device: Annotated[
         str, typer.Option("--device", metavar="NAMES", help="cpu, cuda, cuda:0,cuda:1, or all GPUs.")
     ] = "auto",
@@ -304,7 +309,7 @@ def eval_command(
     """
     from loco import report
     from loco.encode.forms import form_named
-    from loco.evaluation import Way, evaluate_tasks
+    from loco.evaluation import Options, evaluate_tasks
     from loco.models.registry import model_card, strategies_of
     from loco.models.runtime import Runtime
     from loco.settings import data_folder, go_offline
@@ -312,19 +317,18 @@ def eval_command(
 
     if offline:
         go_offline()
-    said = {"pooling": pooling, "query_prompt": query_prompt, "document_prompt": document_prompt}
-    card = model_card(model, {name: value for name, value in said.items() if value is not None})
+    card = model_card(model, _settings(pooling, query_prompt, document_prompt))
     strategies_of(card, strategy)  # names nobody knows are told before anything else
-    form_named(quantise, dim, card)
+    form_named(quantise, dim, card, dtype)
     folder = data_folder(data)
     names = _tasks_to_evaluate(task or ["all"], variant_named(variant), folder)
     command = shlex.join(["loco", *sys.argv[1:]])
     runtime = Runtime(device, dtype, trust_remote_code, allow_pickle, batch_tokens)
-    way = Way(strategy, dim, quantise, runtime, cache)
+    options = Options(strategy, dim, quantise, runtime, cache)
     evaluated: list[Evaluated] = []
     problem = ""
     try:
-        for done in evaluate_tasks(card, names, variant, way, command, data=folder, out=out, force=force):
+        for done in evaluate_tasks(card, names, variant, options, command, data=folder, out=out, force=force):
             evaluated.append(done)
     except LocoError as error:
         if not evaluated:
@@ -354,6 +358,8 @@ def eval_command(
                         "task": done.result.task,
                         "equivalent": report.equivalent(done.result),
                         "strategy": done.result.strategy,
+                        "vector_form": done.result.vector_form,
+                        "coverage": report.coverage(done.result),
                         "metrics": {name: metric.model_dump() for name, metric in done.result.metrics.items()},
                     }
                     for done in evaluated
@@ -376,12 +382,17 @@ def models_command(context: typer.Context) -> None:
 
 
 @models_app.command("show")
-def models_show_command(name: Annotated[str, typer.Argument(help="A model's name.")]) -> None:
+def models_show_command(
+    name: Annotated[str, typer.Argument(help="A name, a hub id, a folder, or a class `module:Class`.")],
+    pooling: PoolingOption = None,
+    query_prompt: QueryPromptOption = None,
+    document_prompt: DocumentPromptOption = None,
+) -> None:
     """Print a model's card."""
     from loco import report
     from loco.models.registry import model_card
 
-    report.print_model(model_card(name))
+    report.print_model(model_card(name, _settings(pooling, query_prompt, document_prompt)))
 
 
 @results_app.command("show")
@@ -425,7 +436,7 @@ def results_validate_command(
 def cache_ls_command(cache: CacheOption = None) -> None:
     """List whose vectors are stored, and how much room they take."""
     from loco import report
-    from loco.encode.store import list_spaces
+    from loco.encode.housekeeping import list_spaces
     from loco.settings import cache_folder
 
     folder = cache_folder(cache)
@@ -435,11 +446,15 @@ def cache_ls_command(cache: CacheOption = None) -> None:
 @cache_app.command("verify")
 def cache_verify_command(cache: CacheOption = None) -> None:
     """Read every stored vector and compare it with its checksum."""
-    from loco.encode.store import verify
+    from loco.encode.housekeeping import verify
     from loco.settings import cache_folder
 
     found = verify(cache_folder(cache))
-    _raise_all([*found.findings, "Clean up with: loco cache prune --damaged"] if found.findings else [])
+    _raise_all(
+        [*found.findings, "loco cache prune --damaged repairs damaged files; remove by hand what is no plain file."]
+        if found.findings
+        else []
+    )
     typer.echo(f"{found.vectors:,} stored vectors are sound.")
 
 
@@ -455,7 +470,7 @@ def cache_prune_command(
 ) -> None:
     """Delete stored vectors."""
     from loco import report
-    from loco.encode.store import prune
+    from loco.encode.housekeeping import prune
     from loco.settings import cache_folder
 
     if model is None and unused_days is None and not damaged and not everything:
@@ -490,6 +505,12 @@ def _tasks_to_evaluate(asked: Sequence[str], variant: Variant, data: Path) -> li
     return built
 
 
+def _settings(pooling: str | None, query_prompt: str | None, document_prompt: str | None) -> dict[str, str]:
+    """What the user has said of a model without a card."""
+    said = {"pooling": pooling, "query_prompt": query_prompt, "document_prompt": document_prompt}
+    return {name: value for name, value in said.items() if value is not None}
+
+
 def _result_files(paths: Sequence[Path]) -> list[Path]:
     from loco.results import result_files
 
@@ -497,6 +518,11 @@ def _result_files(paths: Sequence[Path]) -> list[Path]:
     if not files:
         raise LocoError(f"No result file in {', '.join(map(str, paths))}. Write one with: loco eval --model bm25")
     return files
+
+
+def _printable(text: str) -> str:
+    """A text without what could steer a terminal: files and names of others stand in errors."""
+    return "".join(sign if sign.isprintable() or sign == "\n" else ascii(sign)[1:-1] for sign in text)
 
 
 def _raise_all(problems: Sequence[str]) -> None:

@@ -69,7 +69,7 @@ class Evaluated:
 
 
 @dataclass(frozen=True)
-class Way:
+class Options:
     """How a model is to be evaluated, beside its card.
 
     ``strategies`` are names, several of them sharing one pass over the texts; None means the card's default.
@@ -113,13 +113,18 @@ def evaluate(
     if strategy is not None and len(strategies_of(model_card(model, settings), strategy)) > 1:
         raise LocoError("loco.evaluate returns one result, so it takes one strategy.")
     arguments = {"model": model, "task": task, "variant": variant, "strategy": strategy}
-    more = {"settings": settings or None, "dim": dim, "quantise": None if quantise == "float32" else quantise}
+    more = {
+        "settings": settings or None,
+        "dim": dim,
+        "quantise": None if quantise == "float32" else quantise,
+        "runtime": None if runtime in (None, Runtime()) else runtime,
+    }
     call = ", ".join(f"{name}={value!r}" for name, value in (arguments | more).items() if value is not None)
     command = f"loco.evaluate({call})"
     built, results, stored = (None if folder is None else Path(folder) for folder in (data, out, cache))
-    way = Way(strategy, dim, quantise, runtime or Runtime(), stored)
+    options = Options(strategy, dim, quantise, runtime or Runtime(), stored)
     card = model_card(model, settings)
-    (evaluated,) = evaluate_tasks(card, [task], variant, way, command, data=built, out=results, force=force)
+    (evaluated,) = evaluate_tasks(card, [task], variant, options, command, data=built, out=results, force=force)
     return evaluated.result
 
 
@@ -127,7 +132,7 @@ def evaluate_tasks(
     card: ModelCard,
     tasks: Sequence[str],
     variant: str,
-    way: Way,
+    options: Options,
     command: str,
     *,
     data: Path | None = None,
@@ -139,9 +144,8 @@ def evaluate_tasks(
     Yields a result for each task and strategy. ``command`` is what a reader should run to repeat it.
     """
     known_variant = variant_named(variant)
-    setup = _Setup(
-        card, strategies_of(card, way.strategies), form_named(way.quantise, way.dim, card), way.runtime.dtype
-    )
+    form = form_named(options.quantise, options.dim, card, options.runtime.dtype)
+    setup = _Setup(card, strategies_of(card, options.strategies), form)
     folder = data_folder(data)
     # What cannot end well fails before hours are spent on it.
     for task in tasks:
@@ -156,7 +160,7 @@ def evaluate_tasks(
             found = {one.result.strategy: one for one in _found(setup, manifest, out)}
         missing = [strategy for strategy in setup.strategies if strategy.name not in found]
         if missing and loaded is None:
-            loaded = _Loaded(load_model(card, way.runtime), setup.form, cache_folder(way.cache))
+            loaded = _Loaded(load_model(card, options.runtime), form, options.runtime, cache_folder(options.cache))
         if missing and loaded is not None:
             for result, run in _measured(loaded, setup, missing, read=(folder, known_variant, task), command=command):
                 path = None if out is None else write_result(result, run, out)
@@ -166,12 +170,11 @@ def evaluate_tasks(
 
 @dataclass(frozen=True)
 class _Setup:
-    """What is asked for. ``dtype`` as asked, not as it turns out."""
+    """What is asked for."""
 
     card: ModelCard
     strategies: Sequence[Strategy]
     form: VectorForm
-    dtype: str
 
     def identity(self, strategy: str, task: str, variant: Variant, content: ContentHashes) -> str:
         """A hash of all that determines a ranking and its figures."""
@@ -186,20 +189,26 @@ class _Setup:
         }
         if self.form.name:
             decisive["vector_form"] = self.form.name
-        if self.dtype != "auto":
-            decisive["dtype"] = self.dtype
+        if self.card.max_tokens is not None:
+            decisive["max_tokens"] = self.card.max_tokens
         return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
 
 class _Loaded:
     """A model ready to rank, whichever kind it is."""
 
-    def __init__(self, model: Retriever | Encoder, form: VectorForm, cache: Path) -> None:
+    def __init__(self, model: Retriever | Encoder, form: VectorForm, runtime: Runtime, cache: Path) -> None:
         self._model, self._form = model, form
         self.card = model.card
+        own = model.traits if isinstance(model, Encoder) else None
+        if form.dtype not in ("auto", own.dtype if own else None):
+            raise LocoError(f"Model '{self.card.name}' does not run in {form.dtype}: leave out --dtype.")
+        devices = {name.strip().partition(":")[0] for name in runtime.device.split(",")}
+        if not devices <= {"auto", "all", own.device if own else "cpu"}:
+            raise LocoError(f"Model '{self.card.name}' does not run on {runtime.device}: leave out --device.")
         if isinstance(model, Encoder):
             self._store = EmbeddingStore(cache)
-        elif form.name:
+        elif form.smaller:
             raise LocoError(f"Model '{self.card.name}' has no vectors to make smaller: leave out --dim and --quantise.")
 
     def rankings(self, strategies: Sequence[Strategy], task: TaskData) -> dict[str, Ranking]:
@@ -274,7 +283,7 @@ def _measured(
             seconds=round(cost.seconds, 4),
             dtype=ranking.dtype,
             environment=environment(),
-            command=command.replace(str(Path.home()), "~"),
+            command=_printable(command.replace(str(Path.home()), "~")),
             finished_at=datetime.now(timezone.utc).replace(microsecond=0),
         )
         result = Result(
@@ -290,6 +299,11 @@ def _measured(
             measurement=measurement,
         )
         yield result, run
+
+
+def _printable(command: str) -> str:
+    """What was typed, with an escape for bytes that are no text, as the name of a folder may have."""
+    return command.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,7 @@ from loco.tasks.card import Table10, TaskCard, task_cards
 from loco.tasks.data import Manifest, Split, read_manifest
 
 if TYPE_CHECKING:
-    from loco.encode.store import PruneOutcome, SpaceRecord
+    from loco.encode.housekeeping import PruneOutcome, SpaceRecord
     from loco.tasks.audit import Audit
     from loco.tasks.build import Outcome
 
@@ -246,6 +246,13 @@ def equivalent(result: Result) -> str:
     return result.measurement.data.provenance.equivalent if result.measurement else ""
 
 
+def coverage(result: Result) -> dict[str, dict[str, int] | None]:
+    """How much of the queries and of the documents the model has seen; None where nobody can tell."""
+    measurement = result.measurement
+    roles = {"queries": measurement.queries, "documents": measurement.documents} if measurement else {}
+    return {role: None if seen is None else seen.model_dump() for role, seen in roles.items()}
+
+
 def average(results: Sequence[Result]) -> float:
     """Plain mean of nDCG@10 over tasks, between 0 and 1."""
     return sum(result.metrics[PRIMARY].value for result in results) / len(results)
@@ -272,8 +279,8 @@ def _print_group(title: str, results: Sequence[Result]) -> None:
             f"{measurement.seconds:.2f}" if measurement else "",
         )
     _print(table)
-    for result in results:
-        _print_empty(result)
+    for remark in _remarks(results):
+        console().print(escape(remark), soft_wrap=True)
     console().print(f"[bold]nDCG@10 {average(results):.4f}[/bold] on average over {_over(results)}")
 
 
@@ -289,14 +296,31 @@ def _counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
-def _print_empty(result: Result) -> None:
-    """Say which texts have no token, as they weigh on a score without anybody's fault."""
-    measurement = result.measurement
-    for role, seen in (("queries", measurement.queries), ("documents", measurement.documents)) if measurement else ():
-        if seen is not None and seen.texts_empty:
-            effect = "find nothing" if role == "queries" else "are never found"
-            line = f"{result.task}: {seen.texts_empty:,} of {seen.texts:,} {role} are empty and {effect}."
-            console().print(escape(line), soft_wrap=True)
+def _remarks(results: Sequence[Result]) -> Iterator[str]:
+    """What a reader of the table must know beside it."""
+    measured = [(result.task, result.measurement) for result in results if result.measurement is not None]
+    for task, measurement in measured:
+        queries, documents = measurement.queries, measurement.documents
+        if queries is not None and queries.texts_cut:
+            unseen = 1 - queries.tokens_seen / queries.tokens
+            yield f"{task}: {queries.texts_cut:,} of {queries.texts:,} queries cut, {unseen:.1%} of all tokens unseen."
+        for seen, what in (
+            (queries, "queries are empty and find nothing"),
+            (documents, "documents are empty and are never found"),
+        ):
+            if seen is not None and seen.texts_empty:
+                yield f"{task}: {seen.texts_empty:,} of {seen.texts:,} {what}."
+    vectors = [measurement.vectors for _, measurement in measured if measurement.vectors is not None]
+    if vectors:
+        size = sum(one.bytes_per_document for one in vectors) / len(vectors)
+        yield f"Vectors of {vectors[0].dim:,} numbers, {size:,.0f} bytes a document."
+    together = sorted({name for _, measurement in measured for name in measurement.together_with})
+    if together:
+        yield f"Seconds are those of a pass shared with {', '.join(together)}."
+    reused = sum(one.inputs_reused for one in vectors)
+    if reused:
+        known = reused + sum(one.inputs_encoded for one in vectors)
+        yield f"Seconds say nothing about the model: {reused:,} of {known:,} inputs stood in the embedding store."
 
 
 def _over(results: Sequence[Result]) -> str:

@@ -100,7 +100,8 @@ class VectorRecord(_Part):
     ``fingerprint`` is a hash of the weights, the tokenizer and all else that decides a vector. ``bytes_per_document``
     is what a document takes in an index, on average. ``inputs_encoded`` and ``tokens_encoded`` are what the model read
     for this result and those measured together with it; ``inputs_reused`` stood in the embedding store already, and
-    where there are any, the seconds say nothing about the model's speed.
+    where there are any, the seconds say nothing about the model's speed. ``tokens_encoded`` is null for a model that
+    tokenises where loco cannot see it.
     """
 
     fingerprint: Name
@@ -110,7 +111,7 @@ class VectorRecord(_Part):
     padding: Literal["longest", "window"]
     bytes_per_document: Annotated[float, Field(ge=0)]
     inputs_encoded: Count
-    tokens_encoded: Count
+    tokens_encoded: Count | None
     inputs_reused: Count
 
 

@@ -41,8 +41,8 @@ def card(path: Path | str, max_tokens: int = WINDOW, **parameters: str | bool) -
     )
 
 
-def tokenizer(folder: Path, pad: str | None = "[PAD]") -> None:
-    """A tokenizer that knows a few words, as a BERT has it."""
+def tokenizer(folder: Path, pad: str | None = "[PAD]", template: str = "[CLS] $A [SEP]") -> None:
+    """A tokenizer that knows a few words and puts special tokens around a text, as a BERT has it."""
     import tokenizers
     from tokenizers.models import WordLevel
     from tokenizers.pre_tokenizers import WhitespaceSplit
@@ -52,7 +52,7 @@ def tokenizer(folder: Path, pad: str | None = "[PAD]") -> None:
     ids = {word: place for place, word in enumerate(("[CLS]", "[PAD]", "[SEP]", "[UNK]", *WORDS))}
     made = tokenizers.Tokenizer(WordLevel(ids, unk_token="[UNK]"))
     made.pre_tokenizer = WhitespaceSplit()
-    made.post_processor = TemplateProcessing("[CLS] $A [SEP]", special_tokens=[("[CLS]", 0), ("[SEP]", 2)])
+    made.post_processor = TemplateProcessing(template, special_tokens=[("[CLS]", 0), ("[SEP]", 2)])
     PreTrainedTokenizerFast(tokenizer_object=made, unk_token="[UNK]", pad_token=pad).save_pretrained(folder)
 
 

@@ -85,6 +85,22 @@ def test_other_names_are_left_to_others(name: str, tmp_path: Path, monkeypatch: 
     assert resolve(name, {}) is None
 
 
+def test_a_setting_nobody_knows_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(LocoError, match=r"No setting 'query_promt'\. There are: pooling, query_prompt"):
+        resolve(str(sketch(tmp_path)), {"pooling": "cls", "query_promt": "q: "})
+
+
+@pytest.mark.parametrize("mode", [{"a": 1}, 5, [], [{}], "other"])
+def test_a_pooling_mode_that_is_none_does_not_break_anything(tmp_path: Path, mode: object) -> None:
+    sketch(tmp_path, {"1_Pooling/config.json": {"pooling_mode": mode}})
+    named(tmp_path, ("", ST + "Transformer"), ("1_Pooling", ST + "Pooling"))
+
+    made = resolve(str(tmp_path), {})
+
+    assert made is not None
+    assert made.parameters.get("pooling") == ("mean" if mode == [] else None)
+
+
 @pytest.mark.parametrize(
     ("stated", "settings", "prompts"),
     [
@@ -157,10 +173,12 @@ def test_pooling_is_read_from_old_and_new_files(tmp_path: Path, stated: dict[str
     sketch(tmp_path, {"1_Pooling/config.json": stated})
     named(tmp_path, ("", ST + "Transformer"), ("1_Pooling", ST + "Pooling"))
 
-    made = resolve(str(tmp_path), {"pooling": "cls"})  # which is for plain checkpoints
+    made = resolve(str(tmp_path), {})
 
     assert made is not None
     assert made.parameters.get("pooling") == pooling
+    with pytest.raises(LocoError, match="says itself how it pools: leave out --pooling"):
+        resolve(str(tmp_path), {"pooling": "cls"})
 
 
 @pytest.mark.parametrize(
@@ -394,6 +412,11 @@ def with_pooling(folder: Path) -> None:
             {"pooling": "mean"},
             "its weights do not have the shapes that config.json says",
         ),
+        (
+            lambda folder: change(folder / "config.json", num_hidden_layers=1),
+            {"pooling": "mean"},
+            r"holds weights of layers that its config.json does not have \(encoder.layer.1",
+        ),
         (lambda folder: None, {}, "says nothing about pooling: its card must say cls, mean or last"),
         (with_pooling, {"pooling": "mean"}, "pools by cls, and its card says mean"),
         (with_pooling, {"query_prompt": "query: "}, "leaves the prompt out when it pools"),
@@ -527,7 +550,7 @@ from loco_adapters.transformer.settings import parameters_of
 answers = []
 for name, commit in json.loads(sys.argv[1]):
     try:
-        card = resolve(name, {"pooling": "cls"}) if not commit else ModelCard(
+        card = resolve(name, {"pooling": "cls"} if "pickled" in name else {}) if not commit else ModelCard(
             name="x", family="", revision=commit, description="", licence="", url="", trained_on_loco=False,
             max_tokens=64, parameters={"hub": name}, factory="a:b", strategies=["truncate"])
         checkpoint = obtain(card, parameters_of(card), Runtime())

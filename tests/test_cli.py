@@ -68,6 +68,7 @@ def test_json_goes_to_standard_output_alone(home: Path) -> None:
     done = loco("eval", "--model", "bm25", "--variant", "mini", "--json", cwd=home)
     printed = json.loads(done.stdout)
     assert printed["averages"] == [{"strategy": "full", "vector_form": "", "tasks": 1, "ndcg@10": 1.0}]
+    assert printed["results"][0]["vector_form"] == ""
     assert printed["results"][0]["metrics"]["recall@10"]["value"] == 1.0
     assert "Not built in variant 'mini', so left out: summ_screen_fd" in done.stderr
 
@@ -90,7 +91,7 @@ def test_tasks_and_models_are_listed(home: Path) -> None:
     assert " mini " in tasks
     assert "MIT (QMSum)" in loco("tasks", "qmsum", cwd=home).stdout
     assert "bm25-rank" in loco("models", cwd=home).stdout
-    assert "k1 1.2" in loco("models", "show", "bm25", cwd=home).stdout
+    assert "k1 = 1.2" in loco("models", "show", "bm25", cwd=home).stdout
 
 
 @pytest.mark.parametrize(
@@ -102,6 +103,14 @@ def test_tasks_and_models_are_listed(home: Path) -> None:
         (("eval", "--model", "bm25", "--variant", "mini", "--strategy", "ful"), "Did you mean 'full'?"),
         (("eval", "--model", "bm25", "--task", "../mini/qmsum"), "No task '../mini/qmsum'"),
         (("eval", "--model", "bm25", "--variant", "paper"), "Run: loco build-data --variant paper"),
+        (
+            ("eval", "--model", "hash-512", "--variant", "mini", "--task", "qmsum", "--dtype", "float8"),
+            "No precision 'float8'. Did you mean",
+        ),
+        (("eval", "--model", "x" * 300), f"No model '{'x' * 300}'"),
+        (("eval", "--model", "~nobody_of_that_name/x"), "does not exist. Give the folder"),
+        (("eval", "--model", "./" + "x" * 300), "does not exist. Give the folder"),
+        (("eval", "--model", "a\x1b[31mb"), "No model 'a\\x1b[31mb'"),
         (("build-data", "qmsun"), "No task 'qmsun'. Did you mean 'qmsum'?"),
         (("build-data", "qmsum", "--from", "nowhere"), "nowhere"),
         (("build-data", "qmsum", "--sections", "citances"), "Sections are for legal_case_reports"),

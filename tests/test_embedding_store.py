@@ -23,7 +23,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loco.encode import shards
-from loco.encode.store import EmbeddingStore, Scalar, Space, list_spaces, prune, verify
+from loco.encode.housekeeping import list_spaces, prune, verify
+from loco.encode.layout import Scalar
+from loco.encode.store import EmbeddingStore, Space
 from loco.errors import LocoError
 from loco.rank.ranking import Float32
 

@@ -14,20 +14,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from encoders import WordEncoder
+from encoders import WordEncoder, Words
 from hypothesis import given
 from hypothesis import strategies as st
 from tasks import small_task
 
 from loco.encode.batching import Job, batches, encoded
 from loco.encode.dense import rank_dense
+from loco.encode.encoding import count_tokens, encode_texts
 from loco.encode.forms import VectorForm, form_named
 from loco.encode.store import EmbeddingStore
 from loco.encode.strategies import Strategy, parse
-from loco.errors import LocoError
-from loco.models.protocols import EncoderTraits, Input
+from loco.errors import BadText, LocoError
+from loco.models.protocols import EncoderTraits, Input, Role
 from loco.rank.ranking import Float32, Ranking
-from loco.tasks.data import TaskData
+from loco.tasks.data import TaskData, Texts
 
 ALL = ("truncate", "chunk(6, overlap=1)", "chunk-max(6)", "late-chunk(6)")
 
@@ -113,6 +114,15 @@ def test_what_is_stored_is_not_encoded_again_whatever_the_strategy(tmp_path: Pat
     uses = [ranking.vectors for ranking in found.values() if ranking.vectors is not None]
     assert [(use.inputs_encoded, use.tokens_encoded) for use in uses] == [(0, 0)] * 3
     assert min(use.inputs_reused for use in uses) > 50
+
+
+def test_what_is_the_same_in_many_texts_does_not_count_as_stored_before(tmp_path: Path) -> None:
+    texts = {f"d{i}": " ".join(f"w{j % 7}" for j in range(400 + i)) for i in range(30)}
+    task = small_task({"q": "w1"}, texts, {"q": {"d1": 1}})
+    encoder = WordEncoder()  # with batches so small that the texts are prepared in several groups
+    use = ranked(encoder, tmp_path, ["chunk(5)"], task)["chunk(5, overlap=0)"].vectors
+    assert use is not None
+    assert (use.inputs_encoded, use.inputs_reused) == (sum(map(len, encoder.log)), 0)
 
 
 @pytest.mark.parametrize(
@@ -219,6 +229,30 @@ def test_a_vector_that_is_none_is_an_error_that_names_the_text(wrong: Float32, l
     with pytest.raises(LocoError, match=line) as caught:
         ranked(encoder, tmp_path, ["truncate"], task)
     assert "\n" not in str(caught.value)
+
+
+class Choosy(WordEncoder):
+    """Refuses texts with a lone surrogate, as tokenizers do."""
+
+    def tokenize(self, texts: Sequence[str], role: Role, limit: int | None = None) -> list[Words]:
+        for index, text in enumerate(texts):
+            if "\ud800" in text:
+                raise BadText(index, "holds a lone surrogate (U+D800)")
+        return super().tokenize(texts, role, limit)
+
+
+@pytest.mark.parametrize("bad", [1, 20, 69])
+@pytest.mark.parametrize("role", ["query", "document"])
+def test_a_text_that_cannot_be_read_is_named_by_its_id(role: Role, bad: int, tmp_path: Path) -> None:
+    ids = tuple(f"t{place}" for place in range(70))
+    contents = ["w1 " * place + "\ud800" * (place == bad) for place in range(70)]
+    line = rf"^The {role} 't{bad}' holds a lone surrogate \(U\+D800\). Mend it or leave it out.$"
+    texts, encoder = Texts(ids, contents), Choosy(batch_tokens=12)
+    with EmbeddingStore(tmp_path).space({"model": "m"}, encoder.dim) as space, pytest.raises(LocoError, match=line):
+        encode_texts(encoder, texts, role, [parse("chunk", encoder.window)], space)
+    places = [place for place in range(70) if place % 2 == bad % 2]
+    with pytest.raises(LocoError, match=line):
+        count_tokens(encoder, texts, role, places)
 
 
 def test_late_chunking_is_refused_where_the_model_does_not_average(tmp_path: Path) -> None:

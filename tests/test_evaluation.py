@@ -7,12 +7,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
+from encoders import WordEncoder
 from tasks import MADE_BY_HAND, model_card, small_task
 
 import loco
 from loco.errors import LocoError
-from loco.evaluation import Evaluated, Way, evaluate_tasks
+from loco.evaluation import Evaluated, Options, evaluate_tasks
 from loco.models.card import ModelCard
+from loco.models.runtime import Runtime
 from loco.phases import phase
 from loco.rank.ranking import Coverage, Hit, Ranking, TextCoverage
 from loco.results import read_result, run_path
@@ -61,7 +63,7 @@ class Bench:
             self.model.card,
             ["qmsum"],
             "mini",
-            Way(),
+            Options(),
             "command",
             data=self.folder / "data",
             out=self.folder / "results",
@@ -92,6 +94,14 @@ def test_changed_data_or_revision_is_measured_again(bench: Bench) -> None:
     bench.offer(CARD.model_copy(update={"revision": "2", "parameters": {"k1": 2.0}}))
     assert not bench.run().reused
     assert bench.run().reused
+
+
+def test_a_precision_that_a_model_does_not_run_in_is_refused_not_recorded(bench: Bench) -> None:
+    options = Options(runtime=Runtime(dtype="bfloat16"))
+    for model in (bench.model, WordEncoder()):
+        bench.monkeypatch.setattr("loco.evaluation.load_model", lambda *_, model=model: model)
+        with pytest.raises(LocoError, match="does not run in bfloat16: leave out --dtype"):
+            list(evaluate_tasks(CARD, ["qmsum"], "mini", options, "command", data=bench.folder / "data"))
 
 
 def test_a_lost_run_file_is_made_again(bench: Bench) -> None:
@@ -127,7 +137,7 @@ def test_what_cannot_end_well_fails_before_anything_is_measured(bench: Bench) ->
     (bench.folder / "file").write_text("in the way")
     for tasks, out in ((["qmsum", "gov_report"], "results"), (["qmsum"], "file")):
         with pytest.raises(LocoError, match=r"gov_report|Cannot write"):
-            list(evaluate_tasks(CARD, tasks, "mini", Way(), "", data=bench.folder / "data", out=bench.folder / out))
+            list(evaluate_tasks(CARD, tasks, "mini", Options(), "", data=bench.folder / "data", out=bench.folder / out))
     assert bench.model.asked == 0
 
 
@@ -189,3 +199,25 @@ def test_an_unknown_name_gets_a_suggestion(bench: Bench, arguments: dict[str, st
     call = {"model": "scripted", "task": "qmsum", "variant": "mini", **arguments}
     with pytest.raises(LocoError, match=line):
         loco.evaluate(**call, data=bench.folder / "data")  # type: ignore[arg-type]
+
+
+def test_a_command_with_bytes_that_are_no_text_is_recorded_with_escapes(bench: Bench) -> None:
+    (done,) = evaluate_tasks(
+        CARD, ["qmsum"], "mini", Options(), "eval /\udc80", data=bench.folder / "data", out=bench.folder / "results"
+    )
+
+    assert done.path is not None
+    measurement = read_result(done.path).measurement
+    assert measurement is not None
+    assert measurement.command == "eval /\\udc80"
+
+
+def test_too_little_memory_to_read_a_task_is_not_taken_for_damage(bench: Bench) -> None:
+    import pyarrow as pa
+
+    def full(*_: object, **__: object) -> None:
+        raise pa.ArrowMemoryError("realloc of size 10233856 failed")
+
+    bench.monkeypatch.setattr("pyarrow.parquet.read_table", full)
+    with pytest.raises(MemoryError):
+        bench.run()

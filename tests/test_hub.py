@@ -285,7 +285,7 @@ def test_a_download_cache_that_cannot_be_written_is_one_line(
     monkeypatch.setattr(hub_module, "_found", lambda *_: None)
     monkeypatch.setattr(hub_module, "_stated", lambda *_: (PINS[SCROLLS], "etag", 1))
     monkeypatch.setattr(hub_module, "_downloaded", fail)
-    monkeypatch.setattr(hub_module, "_no_connection", lambda *_: "")
+    monkeypatch.setattr(hub_module, "no_connection", lambda *_: "")
     with pytest.raises(LocoError) as caught:
         build_task(task_card("qmsum"), "paper")
     assert_shows_another_way(str(caught.value), "qmsum.zip of the dataset tau/scrolls", said)

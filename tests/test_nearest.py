@@ -279,7 +279,6 @@ def test_int8_is_off_by_half_a_step_of_its_dimension_at_most(seed: int, rows: in
     error = np.abs(packed.block(0, rows).astype(np.float64) - matrix)
     assert (error <= span / 255 / 2 + rounding).all()
     assert packed.bytes_per_row == dim
-    assert packed.shared_bytes == 8 * dim
 
 
 @given(st.integers(0, 5), st.integers(1, 40), st.integers(1, 20), similarities)
@@ -290,7 +289,6 @@ def test_binary_keeps_the_sign_of_each_number(seed: int, rows: int, dim: int, si
     signs = np.where(matrix > 0, 1, -1) / np.sqrt(dim)
     np.testing.assert_allclose(packed.block(0, rows), signs, rtol=1e-7)
     assert packed.bytes_per_row == packed.codes[0].nbytes == -(-dim // 8)
-    assert packed.shared_bytes == 0
     queries = normal(9, 3, dim)
     queries /= np.linalg.norm(queries, axis=1, keepdims=True)
     for query, hits in zip(

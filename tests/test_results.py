@@ -14,7 +14,7 @@ from conftest import CHECKOUT
 from tasks import model_card, small_task
 
 from loco.errors import LocoError
-from loco.evaluation import Way, evaluate_tasks
+from loco.evaluation import Options, evaluate_tasks
 from loco.models.card import ModelCard
 from loco.models.runtime import Runtime
 from loco.rank.ranking import Coverage, Hit, Ranking, TextCoverage
@@ -42,7 +42,7 @@ CARD = model_card("org/alphabetical <v1>", "test_results:Alphabetical")
 def result_file(tmp_path: Path) -> Path:
     write_task(small_task(), tmp_path / "data")
     (done,) = evaluate_tasks(
-        CARD, ["qmsum"], "mini", Way(), "loco eval ...", data=tmp_path / "data", out=tmp_path / "results"
+        CARD, ["qmsum"], "mini", Options(), "loco eval ...", data=tmp_path / "data", out=tmp_path / "results"
     )
     assert done.path is not None
     return done.path

@@ -340,7 +340,7 @@ def test_the_hub_dataset_is_listed_and_read_at_one_commit(tmp_path: Path, monkey
     monkeypatch.setenv("HF_ASSETS_CACHE", str(tmp_path / "assets"))
     monkeypatch.setattr("huggingface_hub.constants.HF_ASSETS_CACHE", str(tmp_path / "assets"))
     monkeypatch.setattr("huggingface_hub.HfApi.list_repo_files", listed)
-    monkeypatch.setattr(hub, "_no_connection", lambda _: "")
+    monkeypatch.setattr(hub, "no_connection", lambda _: "")
     monkeypatch.setattr(stackoverflow, "hub_file", fetched)
     built = build(None)
     revisions = zip(names, ("main", "c1", "c1"), strict=True)

@@ -112,21 +112,34 @@ def test_truncation_is_the_first_piece(tokens: int, size: int) -> None:
 
 
 @given(st.integers(0, 60), st.integers(3, 12), st.integers(0, 8))
-def test_late_chunks_are_the_pieces_of_chunk_and_each_window_is_full(tokens: int, size: int, overlap: int) -> None:
+def test_late_chunks_are_the_pieces_of_chunk(tokens: int, size: int, overlap: int) -> None:
     assume(overlap < size - ROOM.overhead)
     (text,) = WordEncoder().tokenize([words(tokens)], "document")
     inputs = LateChunk(size, overlap).cut(text, ROOM)
     late = []
-    for place, one in enumerate(inputs):
+    for one in inputs:
         ids = np.asarray(one.content)
         assert one.tokens <= ROOM.tokens + ROOM.overhead
-        assert one.spans[0][0] == 0
-        assert one.spans[-1][1] == len(ids)
-        spans = [[max(first, 1), min(last, len(ids) - 1)] for first, last in one.spans]
+        assert len(one.spans) != 1, "a piece alone in its window is read as chunk reads it"
+        found = one.spans or ((0, len(ids)),)
+        assert (found[0][0], found[-1][1]) == (0, len(ids))
+        spans = [[max(first, 1), min(last, len(ids) - 1)] for first, last in found]
         late += [ids[first:last].tolist() for first, last in spans]
-        step = size - ROOM.overhead - overlap
-        assert place == len(inputs) - 1 or one.tokens + step > ROOM.tokens + ROOM.overhead
     assert late == content(ChunkMax(size, overlap), tokens)
+
+
+@given(st.integers(1, 60), st.integers(3, 12), st.integers(0, 8))
+def test_a_window_of_late_chunks_ends_only_where_the_next_piece_does_not_fit(
+    tokens: int, size: int, overlap: int
+) -> None:
+    assume(overlap < size - ROOM.overhead)
+    (text,) = WordEncoder().tokenize([words(tokens)], "document")
+    inputs = LateChunk(size, overlap).cut(text, ROOM)
+    assert (len(inputs) == 1) == (tokens <= ROOM.tokens)
+    spans = list(pieces(tokens, size - ROOM.overhead, overlap))
+    for one in inputs[:-1]:
+        window, spans = spans[: one.vectors], spans[one.vectors :]
+        assert spans[0][1] - window[0][0] > ROOM.tokens
 
 
 def test_a_text_without_tokens_makes_no_input() -> None:

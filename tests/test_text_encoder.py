@@ -266,7 +266,10 @@ def test_a_function_that_returns_no_spans_is_named(spans: Any) -> None:
         ("tokenizer = len", "has tokenizer and no max_tokens"),
         ("max_tokens, tokenizer = 0, len", "max_tokens is 0"),
         ("max_tokens, tokenizer = '512', len", "max_tokens is '512'"),
+        ("max_tokens, tokenizer = 10**5000, len", "max_tokens is too large"),
         ("similarity = 'l2'", "similarity is 'l2'"),
+        ("tokenizer = property(lambda self: 1 / 0)", "tokenizer failed: ZeroDivisionError"),
+        ("name = property(lambda self: 1 / 0)", "name failed: ZeroDivisionError"),
         ("name = ''", "name is ''"),
         ("revision = 3", "revision is 3"),
         ("name = 'two\\nlines'", "name is 'two"),
@@ -361,7 +364,12 @@ def test_a_module_that_is_not_there_is_said_to_be(module: Write) -> None:
         ("def broken(:\n", r"cannot be imported: SyntaxError: .*line 1"),
         ("A = 3\n", "has no class A"),
         ("class B: ...\n", "has no class A"),
+        ("def __getattr__(name): raise KeyError(name)\n", "cannot be imported: KeyError: 'A'"),
         ("class A: ...\n", "has no method encode"),
+        (
+            "class Panic(BaseException): ...\nraise Panic('in Rust')\n",
+            r"cannot be imported: Panic: in Rust \(.*line 2\)",
+        ),
         ("class A:\n    def __init__(self, path): ...\n", "cannot be constructed without arguments: TypeError"),
         ("class A:\n    def __init__(self):\n        raise OSError('gone')\n", r"OSError: gone \(.*line 3\)"),
     ],
@@ -392,6 +400,19 @@ def test_an_error_while_encoding_is_one_line_that_says_where(module: Write) -> N
     with pytest.raises(LocoError, match=r"A\.encode failed: KeyError: 'weights' \(.*, line 7\)\.$") as error:
         encoder.encode([Input("text", 1, "query")])
     one_line(error)
+
+
+def test_an_error_that_cannot_say_what_it_is_is_named(module: Write) -> None:
+    encoder = raising(module, "type('Mute', (Exception,), {'__str__': lambda self: 1 / 0})")
+    with pytest.raises(LocoError, match=r"A\.encode failed: Mute \("):
+        encoder.encode([Input("text", 1, "query")])
+
+
+def test_vectors_that_cannot_be_looked_at_are_an_error_of_the_class(module: Write) -> None:
+    encoder = raising(module, "SystemExit")
+    encoder._model.encode = lambda texts, role: type("Odd", (), {"__array__": lambda self: 1 / 0})()
+    with pytest.raises(LocoError, match=r"A\.encode failed: ZeroDivisionError"):
+        encoder.encode([Input("text", 1, "query")])
 
 
 @pytest.mark.parametrize("error", ["MemoryError()", "OutOfMemoryError('CUDA')"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,10 +20,11 @@ from hypothesis import strategies as st
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Dense, Normalize
 from sentence_transformers.sentence_transformer.modules import LayerNorm, Pooling
-from transformers import AutoModel, BertModel, LlamaConfig, LlamaModel, RobertaConfig, RobertaModel
+from transformers import AutoModel, BertModel, MistralConfig, MistralModel, RobertaConfig, RobertaModel
 
 from loco.errors import LocoError
 from loco.models.protocols import Encoder, Input, Role, Span
+from loco.models.registry import load_model
 from loco.models.runtime import Runtime
 from loco_adapters.transformer.model import TransformerEncoder, transformer_encoder
 
@@ -289,26 +291,60 @@ def test_a_tokenizer_without_padding_token_pads_all_the_same(tmp_path: Path) -> 
     assert np.abs(vectors_of(encoder, SHORT) - alone).max() < 1e-5
 
 
-def test_a_decoder_gives_its_last_token_whatever_the_padding(tmp_path: Path) -> None:
+def decoder(folder: Path) -> Path:
     torch.manual_seed(0)
-    LlamaModel(
-        LlamaConfig(
+    MistralModel(
+        MistralConfig(
             vocab_size=40,
             hidden_size=WIDTH,
             intermediate_size=32,
             num_hidden_layers=2,
             num_attention_heads=2,
+            num_key_value_heads=2,
             max_position_embeddings=WINDOW,
             initializer_range=0.5,
         )
-    ).save_pretrained(tmp_path)
-    tokenizer(tmp_path)
+    ).save_pretrained(folder)
+    tokenizer(folder)
+    return folder
+
+
+def test_a_decoder_gives_its_last_token_whatever_the_padding(tmp_path: Path) -> None:
+    decoder(tmp_path)
     longest, window = (loaded(tmp_path, pooling="last", padding=padding) for padding in ("longest", "window"))
 
     expected = np.stack([tokens[-1].numpy() for tokens in hidden(tmp_path, longest)])
 
     assert np.abs(vectors_of(longest, SHORT) - expected).max() < 1e-5
     assert np.abs(vectors_of(window, SHORT) - expected).max() < 1e-5
+
+
+@pytest.mark.parametrize("modules", [False, True], ids=["plain", "modules"])
+@pytest.mark.parametrize(
+    ("kind", "template", "flags", "framed"),
+    [
+        ("LlamaTokenizer", "[CLS] $A", {"add_bos_token": True, "add_eos_token": True}, (True, True)),
+        ("LlamaTokenizerFast", "[CLS] $A", {"add_eos_token": True}, (True, True)),
+        ("LlamaTokenizer", "[CLS] $A [SEP]", {"add_bos_token": False, "add_eos_token": True}, (False, True)),
+        ("LlamaTokenizer", "[CLS] $A [SEP]", {}, (True, True)),
+        ("PreTrainedTokenizerFast", "[CLS] $A", {"add_bos_token": False, "add_eos_token": True}, (True, False)),
+    ],
+)
+def test_special_tokens_are_those_that_a_llamas_tokenizer_config_asks_for(
+    kind: str, template: str, flags: dict[str, bool], framed: tuple[bool, bool], modules: bool, tmp_path: Path
+) -> None:
+    tokenizer(decoder(tmp_path), template=template)
+    named = {"tokenizer_class": kind, "bos_token": "[CLS]", "eos_token": "[SEP]"}
+    change(tmp_path / "tokenizer_config.json", **named, **flags)
+    told = dict(zip(("add_bos_token", "add_eos_token"), framed, strict=True))
+    from_modules = with_modules(shutil.copytree(tmp_path, tmp_path / "modules"), Pooling(WIDTH, "lasttoken"))
+    reference = SentenceTransformer(str(from_modules), device="cpu", local_files_only=True, processor_kwargs=told)
+
+    encoder = loaded(from_modules) if modules else loaded(tmp_path, pooling="last")
+
+    content = inputs_of(encoder, ["cat"])[0].content
+    assert (content[0] == 0, content[-1] == 2, len(content)) == (*framed, 1 + sum(framed))
+    assert np.abs(vectors_of(encoder, SHORT) - reference.encode(SHORT)).max() < 1e-5
 
 
 def test_positions_that_begin_behind_the_padding_token_are_not_part_of_the_window(tmp_path: Path) -> None:
@@ -402,6 +438,19 @@ def test_what_cannot_be_run_on_is_one_line(plain: Path, runtime: Runtime, line: 
         loaded(plain, runtime, pooling="mean")
 
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("package", ["torch", "transformers", "sentence_transformers"])
+def test_what_is_not_installed_is_one_line_with_the_command(
+    package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = f"needs_{package}"
+    (tmp_path / f"{name}.py").write_text(f"import {package}.nn\n\n\ndef model(card, runtime):\n    return card\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(sys.modules, package, None)
+    made = card(tmp_path).model_copy(update={"factory": f"{name}:model"})
+    with pytest.raises(LocoError, match=rf"needs {package}: install with pip install 'loco-bench\[transformers\]'$"):
+        load_model(made)
 
 
 def test_batches_hold_as_many_tokens_as_the_user_says(plain: Path) -> None:

@@ -21,9 +21,9 @@ from tokenizers import Tokenizer as Backend
 from transformers import PreTrainedTokenizer, PreTrainedTokenizerFast
 
 from loco.encode.strategies import Room, parse
-from loco.errors import LocoError
+from loco.errors import BadText, LocoError
 from loco.models.protocols import Role
-from loco_adapters.transformer.tokens import BadText, Tokenizer
+from loco_adapters.transformer.tokens import Tokenizer
 
 CORPUS = [
     "the cat sat on the mat and the dog didn't like it, so they'll leave at 12:30 with 3 of the 45 others.",

@@ -12,9 +12,10 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 
 from loco.errors import LocoError
+from loco.files import leads_outside
 from loco.models.card import ModelCard
 from loco.models.runtime import Runtime
-from loco.tasks.sources.files import hashed, leads_outside
+from loco.tasks.sources.files import hashed
 
 from .configs import Configs, Module, read_configs, read_object
 from .hub import fetched, names_at
@@ -66,9 +67,13 @@ def obtain(card: ModelCard, parameters: Parameters, runtime: Runtime) -> Checkpo
 
 def local_configs(path: str) -> Configs:
     """The configuration of the checkpoint in a folder, named as given. Raises LocoError where there is none."""
-    folder = Path(os.path.abspath(Path(path).expanduser()))  # noqa: PTH100  # with the name of a link, not its target's
-    if not folder.is_dir():
-        what = "is a file, not the folder of a checkpoint" if folder.exists() else "does not exist"
+    try:
+        folder = Path(os.path.abspath(Path(path).expanduser()))  # noqa: PTH100  # with a link's name, not its target's
+        found, exists = folder.is_dir(), folder.exists()
+    except (OSError, RuntimeError):  # no name a file can have, or the home of nobody here
+        found, exists = False, False
+    if not found:
+        what = "is a file, not the folder of a checkpoint" if exists else "does not exist"
         raise LocoError(f"{path} {what}. Give the folder that holds config.json.")
     return read_configs(path, folder)
 

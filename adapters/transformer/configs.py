@@ -10,9 +10,9 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
-from loco.errors import LocoError
+from loco.errors import LocoError, one_line
+from loco.files import leads_outside
 from loco.models.protocols import Similarity
-from loco.tasks.sources.files import leads_outside, one_line
 
 from .settings import PoolingMode
 
@@ -31,6 +31,11 @@ _FLAGS = re.compile(r"pooling_mode_(cls|max|mean|mean_sqrt_len|weightedmean)_tok
 
 # Models that count positions from behind the padding token's id: so many of their positions are never used.
 _OFFSET = ("roberta", "camembert", "mpnet", "longformer", "xmod", "ibert", "data2vec-text", "lilt")
+
+# Tokenizers that in transformers 4 went by two flags of tokenizer_config.json, and what held where one was not stated.
+_FRAMED_BY_FLAGS = ("LlamaTokenizer", "GemmaTokenizer")
+_FLAGS_OF_FRAME = {"add_bos_token": True, "add_eos_token": False}
+
 _BOUNDLESS = 10**9  # tokenizers without a limit state an enormous one
 
 
@@ -91,6 +96,20 @@ class Configs:
         return read_object(self.home / "tokenizer_config.json", missing_ok=True)
 
     @property
+    def frame(self) -> dict[str, bool]:
+        """Which special tokens its tokenizer is to put around a text; empty where tokenizer.json alone says that.
+
+        For Llama's and Gemma's tokenizers transformers 4 went by two flags of tokenizer_config.json, whatever
+        tokenizer.json said, and checkpoints were trained that way: e5-mistral pools the ``</s>`` that only a flag asks
+        for. transformers 5 does so only if it is told both. For other tokenizers the flags never had an effect.
+        """
+        stated = {
+            flag: self._tokenizer[flag] for flag in _FLAGS_OF_FRAME if isinstance(self._tokenizer.get(flag), bool)
+        }
+        kind = str(self._tokenizer.get("tokenizer_class", "")).removesuffix("Fast")
+        return {**_FLAGS_OF_FRAME, **stated} if stated and kind in _FRAMED_BY_FLAGS else {}
+
+    @property
     def max_tokens(self) -> int | None:
         """The longest input it takes, in tokens with the special ones; None if it does not say.
 
@@ -124,8 +143,10 @@ class Configs:
         if modes is None:
             matches = {flag: _FLAGS.fullmatch(flag) for flag in stated}
             modes = [match[1] or match[2] for flag, match in matches.items() if match and stated[flag] is True]
-        modes = [modes] if isinstance(modes, str) else (modes or ["mean"])
-        return _POOLING.get(modes[0]) if len(modes) == 1 else None
+        if not isinstance(modes, list):
+            return _POOLING.get(modes) if isinstance(modes, str) else None
+        known = [_POOLING.get(mode) for mode in map(str, modes or ["mean"])]
+        return known[0] if len(known) == 1 else None
 
     @property
     def normalised(self) -> bool:
@@ -165,7 +186,7 @@ class Configs:
                 return f"auto_map in {name}"
         for module in self.modules:
             if not module.type.startswith(_NAMESPACE):
-                return f"{module.type} in {MODULES}"
+                return f"{module.type!r} in {MODULES}"
             if module.kind == "Dense":
                 activation = read_object(self.folder / module.path / "config.json").get("activation_function")
                 if activation is not None and not str(activation).startswith("torch."):

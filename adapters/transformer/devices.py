@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from loco.errors import LocoError
+from loco.errors import LocoError, one_line
 from loco.models.runtime import Runtime
-from loco.tasks.sources.files import one_line
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 

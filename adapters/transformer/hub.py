@@ -7,18 +7,15 @@ the client's cache, and what is there is taken without a request.
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
 from loco.errors import LocoError
-from loco.files import write_atomically
-from loco.tasks.sources.files import leads_outside
-from loco.tasks.sources.hub import _no_connection, _patiently, _reason
+from loco.files import leads_outside, write_atomically
+from loco.hub import COMMIT, explained, no_connection, patiently
 
-_COMMIT = re.compile("[0-9a-f]{40}")
 _MAIN = "main"
 
 
@@ -29,14 +26,14 @@ def commit_of(repo: str) -> str:
     """
     with _one_line(repo) as endpoint:
         note = _folder(repo) / _MAIN
-        obstacle = _no_connection(endpoint)
+        obstacle = no_connection(endpoint)
         if not obstacle:
             commit, _ = _ask(repo, _MAIN)
             with suppress(LocoError):  # a cache that can only be read serves as well
                 write_atomically(note, commit.encode())
             return commit
         remembered = note.read_text(encoding="ascii", errors="replace") if note.is_file() else ""
-        if _COMMIT.fullmatch(remembered):
+        if COMMIT.fullmatch(remembered):
             return remembered
         for name in ("modules.json", "config.json"):
             path = _cached(repo, name, _MAIN)
@@ -50,14 +47,14 @@ def names_at(repo: str, commit: str) -> list[str]:
 
     Raises LocoError for what is no commit, and where the hub cannot be asked and the cache does not tell.
     """
-    if not _COMMIT.fullmatch(commit):
+    if not COMMIT.fullmatch(commit):
         raise LocoError(f"The model {repo} is pinned to '{commit}', which is no commit. Pin it to 40 hex digits.")
     with _one_line(repo) as endpoint:
         note = _note(repo, commit)
         if note.is_file():
             names = note.read_text(encoding="utf-8").splitlines()
         else:
-            obstacle = _no_connection(endpoint)
+            obstacle = no_connection(endpoint)
             names = _names_in_cache(repo, commit, obstacle) if obstacle else _ask(repo, commit)[1]
         return [name for name in names if not leads_outside(name)]
 
@@ -71,10 +68,10 @@ def fetched(repo: str, commit: str, names: Iterable[str]) -> Path:
         for name in names:
             path = _cached(repo, name, commit)
             if path is None:
-                obstacle = _no_connection(endpoint)
+                obstacle = no_connection(endpoint)
                 if obstacle:
                     raise ConnectionError(f"{name} is not in the download cache, and {obstacle}")
-                path = Path(_patiently(lambda name=name: hf_hub_download(repo, name, revision=commit)))  # type: ignore[misc]
+                path = Path(patiently(lambda name=name: hf_hub_download(repo, name, revision=commit)))  # type: ignore[misc]
             folder = path.parents[len(PurePosixPath(name).parts) - 1]
         return folder
 
@@ -83,9 +80,9 @@ def _ask(repo: str, revision: str) -> tuple[str, list[str]]:
     """The commit of a revision and the names of its files, which are remembered."""
     from huggingface_hub import HfApi
 
-    about = _patiently(lambda: HfApi().model_info(repo, revision=revision))
+    about = patiently(lambda: HfApi().model_info(repo, revision=revision))
     commit = about.sha
-    if commit is None or not _COMMIT.fullmatch(commit):
+    if commit is None or not COMMIT.fullmatch(commit):
         raise ValueError("what answers is no hub: it states no commit")
     names = sorted(sibling.rfilename for sibling in about.siblings or ())
     with suppress(LocoError):  # a cache that can only be read serves as well
@@ -136,7 +133,7 @@ def _one_line(repo: str) -> Iterator[str]:
     except LocoError:
         raise
     except Exception as error:
-        reason = _reason(error, f"{constants.ENDPOINT}/{repo}").replace("no such dataset", "no such model")
+        reason = explained(error, "model", f"{constants.ENDPOINT}/{repo}")
         raise LocoError(f"Cannot get the model {repo} from {constants.ENDPOINT}: {reason}.") from error
 
 

@@ -23,6 +23,7 @@ from .settings import Parameters
 
 _MODES = {"cls": "cls", "mean": "mean", "last": "lasttoken"}
 _TEXT = {"text": {"method": "forward", "method_output_name": "last_hidden_state"}}
+_LAYER = re.compile(r"(^|\.)(layers?|h|blocks?)\.\d+\.")
 _UNUSED = re.compile(r"(^|\.)pooler\.")
 _LONGEST_REASON = 300
 
@@ -55,7 +56,8 @@ def _named(checkpoint: Checkpoint, dtype: torch.dtype) -> list[torch.nn.Module]:
     configs = checkpoint.configs
     folder = str(configs.folder)
     about: dict[str, Any] = {"local_files_only": not checkpoint.runs_code, "trust_remote_code": checkpoint.runs_code}
-    model = SentenceTransformer(folder, device="cpu", model_kwargs=_weights(checkpoint, dtype), **about)
+    weights, frame = _weights(checkpoint, dtype), configs.frame
+    model = SentenceTransformer(folder, device="cpu", model_kwargs=weights, processor_kwargs=frame, **about)
     modules = list(model)
     if dtype != torch.float32:  # sentence-transformers has taken all modules to the precision of the first
         for place, row in enumerate(configs.modules):
@@ -71,7 +73,7 @@ def _plain(checkpoint: Checkpoint, parameters: Parameters, dtype: torch.dtype) -
     transformer = Transformer(
         str(checkpoint.configs.folder),
         model_kwargs={**about, **_weights(checkpoint, dtype)},
-        processor_kwargs=dict(about),
+        processor_kwargs={**about, **checkpoint.configs.frame},
         config_kwargs=dict(about),
         modality_config=_TEXT,
         module_output_name="token_embeddings",
@@ -93,6 +95,12 @@ def _check_output(name: str, transformer: torch.nn.Module) -> None:
 
 
 def _check_complete(name: str, reports: list[Mapping[str, Any]]) -> None:
+    beyond = sorted({key for report in reports for key in report["unexpected_keys"] if _LAYER.search(key)})
+    if beyond:
+        raise LocoError(
+            f"{name} holds weights of layers that its config.json does not have ({beyond[0]}): "
+            "mend config.json, or get the checkpoint again."
+        )
     missing = sorted({key for report in reports for key in report["missing_keys"] if not _UNUSED.search(key)})
     if missing:
         shown = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")

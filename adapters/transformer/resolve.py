@@ -19,6 +19,7 @@ from .hub import commit_of
 from .settings import PoolingMode, parameters_of
 
 _FACTORY = "loco_adapters.transformer.model:transformer_encoder"
+_SETTINGS = ("pooling", "query_prompt", "document_prompt")
 _PATH = ("./", "../", "/", "~")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+", re.ASCII)
 _PREFIX = 16  # hexadecimal digits of a checksum that are recorded
@@ -31,7 +32,10 @@ def resolve(name: str, settings: Mapping[str, str]) -> ModelCard | None:
     ``document_prompt``, which go before those, and ``pooling`` for a checkpoint that says nothing about it. None for a
     name that is neither. Raises LocoError where there is no such checkpoint, or one that cannot be run.
     """
-    if name.startswith(_PATH) or (name and Path(name).is_dir()):
+    strange = set(settings) - set(_SETTINGS)
+    if strange:
+        raise LocoError(f"No setting '{min(strange)}'. There are: {', '.join(_SETTINGS)}.")
+    if name.startswith(_PATH) or _is_folder(name):
         configs = local_configs(name)
         revision = f"sha256:{local_contents(configs)[:_PREFIX]}"
         return _card(configs.folder.name, name, "local checkpoint", "", revision, configs, settings)
@@ -57,6 +61,8 @@ def _card(
             f"{configs.name} does not say how long its inputs may be: set max_position_embeddings in its config.json."
         )
     pooling: str | None = configs.pooling
+    if not configs.plain and "pooling" in settings:
+        raise LocoError(f"{configs.name} says itself how it pools: leave out --pooling.")
     if configs.plain:
         pooling = settings.get("pooling")
         if pooling not in get_args(PoolingMode):
@@ -91,3 +97,10 @@ def _card(
         raise LocoError(f"{configs.name!r} makes no card ({first['loc'][0]}: {first['msg']}). Rename it.") from error
     parameters_of(card)
     return card
+
+
+def _is_folder(name: str) -> bool:
+    try:
+        return bool(name) and Path(name).is_dir()
+    except OSError:  # no name a file can have
+        return False

@@ -92,7 +92,7 @@ class _Search:
             padding=traits.padding,
             bytes_per_document=round(size * len(documents.matrix) / len(self._pool), 2),
             inputs_encoded=sum(one.encoded for one in work),
-            tokens_encoded=sum(one.encoded_tokens for one in work),
+            tokens_encoded=None if traits.max_tokens is None else sum(one.encoded_tokens for one in work),
             inputs_reused=sum(one.reused for one in work),
         )
         return Ranking(hits, self._coverage(strategy), traits.dtype, use)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -12,7 +13,7 @@ import numpy as np
 from loco.encode.batching import Job, batches, encoded, padded
 from loco.encode.store import Space
 from loco.encode.strategies import Room, Strategy
-from loco.errors import LocoError
+from loco.errors import BadText, LocoError
 from loco.models.protocols import Encoder, Role, TokenizedText
 from loco.phases import phase
 from loco.progress import Meter, meter, tracked
@@ -22,7 +23,7 @@ from loco.tasks.data import Texts
 # Texts are prepared this many batches at a time: enough to sort by length, little enough to hold.
 _BATCHES_AHEAD = 32
 _CHARACTERS_A_TOKEN = 4  # about; only for sizing
-_COUNTED_AT_ONCE = 64
+_COUNTED_AT_ONCE = 4_000_000  # characters
 
 _Item = TypeVar("_Item")
 _Made = TypeVar("_Made")
@@ -63,11 +64,12 @@ def encode_texts(encoder: Encoder, texts: Texts, role: Role, strategies: Sequenc
     """Put every vector that the strategies need of ``texts`` into ``space``.
 
     Inputs that are the same for several strategies or texts are encoded once, those that stand in the store not at
-    all. Batches are made up from the texts and the strategies alone, whatever of them is stored: a pass that goes on
-    after a kill computes the same batches as one that was never interrupted.
+    all. Batches are made up from the texts and the strategies alone, less what was stored before the pass: one that
+    goes on after a kill computes the same batches, so the same bits, as one that was never interrupted. (A vector that
+    was damaged on disk is computed again without its former batch: the same within rounding.)
 
-    Raises LocoError, naming the text, for a vector that is not finite or zero and for an input that does not fit into
-    memory by itself.
+    Raises LocoError, naming the text, for a text that the model cannot read, for a vector that is not finite or zero,
+    and for an input that does not fit into memory by itself.
     """
     preparing = _Preparing(encoder, texts, role, strategies)
     keys: dict[str, list[tuple[bytes, ...]]] = {strategy.name: [()] * len(texts) for strategy in strategies}
@@ -99,23 +101,17 @@ class _Preparing:
 
     def groups(self) -> Iterator[list[int]]:
         """The places of the texts, longest first, in groups of a few dozen batches."""
+        lengths = [len(text) for text in self._texts.texts]
         most = _BATCHES_AHEAD * self._encoder.traits.batch_tokens * _CHARACTERS_A_TOKEN
         needed = most if self.limit is None else self.limit * _CHARACTERS_A_TOKEN
-        group: list[int] = []
-        characters = 0
-        for text in sorted(range(len(self._texts)), key=lambda text: -len(self._texts.texts[text])):
-            if group and characters >= most:
-                yield group
-                group, characters = [], 0
-            group.append(text)
-            characters += min(len(self._texts.texts[text]), needed)
-        if group:
-            yield group
+        places = sorted(range(len(lengths)), key=lambda place: -lengths[place])
+        return _grouped(places, [min(length, needed) for length in lengths], most)
 
     def group(self, places: Sequence[int]) -> _Group:
         """Tokenise and cut some texts."""
         texts = [self._texts.texts[place] for place in places]
-        tokenized = self._encoder.tokenize(texts, self._role, self.limit)
+        with _naming(self._texts, self._role, places):
+            tokenized = self._encoder.tokenize(texts, self._role, self.limit)
         jobs: dict[tuple[bytes, ...], Job] = {}
         keys = []
         for place, text in zip(places, tokenized, strict=True):
@@ -153,7 +149,7 @@ class _Lanes:
         self._encoder, self._space, self._texts, self._role, self._bar = encoder, space, texts, role, bar
         self._pool = ThreadPoolExecutor(encoder.traits.concurrency)
         self._under_way: dict[Future[list[Float32]], _Batch] = {}
-        self._keys_under_way: set[bytes] = set()
+        self._own: set[bytes] = set()  # keys of what this pass computes or has computed
         self.work = Work()
 
     def __enter__(self) -> _Lanes:
@@ -174,8 +170,9 @@ class _Lanes:
         if not tokens:
             self._bar.advance(len(group.tokens), group.characters, 0)
         for jobs in batches(group.jobs, self._encoder.traits):
-            missing = self._missing(jobs)
-            self.work.reused += len(jobs) - len(missing)
+            others = [job for job in jobs if not self._own.issuperset(job.keys)]
+            missing = self._missing(others)
+            self.work.reused += len(others) - len(missing)
             share = sum(padded(job.input, self._encoder.traits) for job in jobs) / sum(tokens)
             batch = _Batch(missing, len(group.tokens) * share, group.characters * share)
             if not missing:
@@ -183,16 +180,15 @@ class _Lanes:
                 continue
             while len(self._under_way) > self._encoder.traits.concurrency:
                 self._collect()
-            self._keys_under_way.update(key for job in missing for key in job.keys)
+            self._own.update(key for job in missing for key in job.keys)
             inputs = [job.input for job in missing]
             self._under_way[self._pool.submit(encoded, self._encoder, inputs)] = batch
 
     def _missing(self, jobs: Sequence[Job]) -> list[Job]:
-        """Those of the jobs that are neither in the store nor on their way there."""
+        """Those of the jobs that are not in the store."""
         owners = [job for job in jobs for _ in job.keys]
         absent = self._space.missing([key for job in jobs for key in job.keys])
-        missing = dict.fromkeys(owners[place] for place in absent)
-        return [job for job in missing if not self._keys_under_way.issuperset(job.keys)]
+        return list(dict.fromkeys(owners[place] for place in absent))
 
     def finish(self) -> None:
         """Wait for all that is under way."""
@@ -229,13 +225,12 @@ class _Lanes:
         keys = [key for job in batch.jobs for key in job.keys]
         tokens = sum(job.input.tokens for job in batch.jobs)
         self._space.add(keys, rows)
-        self._keys_under_way.difference_update(keys)
         self.work.encoded += len(batch.jobs)
         self.work.encoded_tokens += tokens
         self._bar.advance(batch.texts, batch.characters, tokens)
 
     def _named(self, job: Job) -> str:
-        return f"{self._role} '{self._texts.ids[job.text]}'"
+        return _named(self._texts, self._role, job.text)
 
 
 def room(encoder: Encoder, role: Role) -> Room:
@@ -251,12 +246,40 @@ def room(encoder: Encoder, role: Role) -> Room:
 
 
 def count_tokens(encoder: Encoder, texts: Texts, role: Role, places: Sequence[int]) -> list[int]:
-    """How many tokens the texts at ``places`` have, to their ends."""
+    """How many tokens the texts at ``places`` have, to their ends.
+
+    Raises LocoError, naming the text, for one that the model cannot read.
+    """
     counts: list[int] = []
-    for start in tracked(range(0, len(places), _COUNTED_AT_ONCE), f"Counting tokens of {_plural(role)}"):
-        some = [texts.texts[place] for place in places[start : start + _COUNTED_AT_ONCE]]
-        counts += [text.tokens for text in encoder.tokenize(some, role)]
+    groups = list(_grouped(places, [len(text) for text in texts.texts], _COUNTED_AT_ONCE))
+    for some in tracked(groups, f"Counting tokens of {_plural(role)}"):
+        with _naming(texts, role, some):
+            counts += [text.tokens for text in encoder.tokenize([texts.texts[place] for place in some], role)]
     return counts
+
+
+def _grouped(places: Iterable[int], sizes: Sequence[int], most: int) -> Iterator[list[int]]:
+    """The places in their order, in groups that end with the one by which their sizes come to ``most``."""
+    group: list[int] = []
+    size = 0
+    for place in places:
+        group.append(place)
+        size += sizes[place]
+        if size >= most:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
+
+
+@contextmanager
+def _naming(texts: Texts, role: Role, places: Sequence[int]) -> Iterator[None]:
+    """Have an error about one of the texts at ``places`` say what that text is called."""
+    try:
+        yield
+    except BadText as error:
+        named = _named(texts, role, places[error.index])
+        raise LocoError(f"The {named} {error.reason}. Mend it or leave it out.") from error
 
 
 def _coverage(
@@ -270,17 +293,19 @@ def _coverage(
     """How much each strategy has seen, exactly: what was tokenised only up to a limit is counted to its end now."""
     if encoder.traits.max_tokens is None:
         return {strategy.name: None for strategy in strategies}
+    whole = list(tokens)
     if limit is not None:
         longer = [place for place, count in enumerate(tokens) if count >= limit]
         with phase("count"):
             for place, count in zip(longer, count_tokens(encoder, texts, role, longer), strict=True):
-                tokens[place] = count
+                whole[place] = count
+    here = room(encoder, role)
     covered: dict[str, TextCoverage | None] = {}
     for strategy in strategies:
-        most = strategy.limit(room(encoder, role))
-        seen = [count if most is None else min(count, most) for count in tokens]
-        cut = sum(part < whole for part, whole in zip(seen, tokens, strict=True))
-        covered[strategy.name] = TextCoverage(len(texts), cut, sum(tokens), sum(seen), tokens.count(0))
+        most = strategy.limit(here)
+        seen = [count if most is None else min(count, most) for count in whole]
+        cut = sum(part < count for part, count in zip(seen, whole, strict=True))
+        covered[strategy.name] = TextCoverage(len(texts), cut, sum(whole), sum(seen), whole.count(0))
     return covered
 
 
@@ -294,6 +319,10 @@ def _ahead(reader: ThreadPoolExecutor, make: Callable[[_Item], _Made], items: Se
         following = coming
     if following is not None:
         yield following.result()
+
+
+def _named(texts: Texts, role: Role, place: int) -> str:
+    return f"{role} '{texts.ids[place]}'"
 
 
 def _plural(role: Role) -> str:

@@ -7,6 +7,7 @@ from typing import Literal, get_args
 
 from loco.errors import LocoError, unknown
 from loco.models.card import ModelCard
+from loco.models.runtime import DTYPES
 
 Precision = Literal["float32", "int8", "binary"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
@@ -17,31 +18,46 @@ ANY_LENGTH = "any"
 
 @dataclass(frozen=True)
 class VectorForm:
-    """``dim`` numbers of each vector (Matryoshka, arXiv 2205.13147; None: all), documents stored as ``precision``."""
+    """``dim`` numbers of each vector (Matryoshka, arXiv 2205.13147; None: all), documents stored as ``precision``.
+
+    ``dtype`` is the precision that the user wants the model to run in, "auto" where that is left to the device.
+    """
 
     dim: int | None = None
     precision: Precision = "float32"
+    dtype: str = "auto"
+
+    @property
+    def smaller(self) -> bool:
+        """Whether vectors are changed after the model has made them."""
+        return self.dim is not None or self.precision != "float32"
 
     @property
     def name(self) -> str:
-        """As results record it, ``dim=256, int8``; empty for vectors as the model makes them."""
-        parts = [f"dim={self.dim}"] if self.dim is not None else []
-        return ", ".join(parts + ([self.precision] if self.precision != "float32" else []))
+        """As results record it, ``dim=256, int8``; empty for vectors as the model makes them by itself."""
+        parts = {
+            f"computed in {self.dtype}": self.dtype != "auto",
+            f"dim={self.dim}": self.dim is not None,
+            self.precision: self.precision != "float32",
+        }
+        return ", ".join(part for part, said in parts.items() if said)
 
 
-def form_named(precision: str, dim: int | None, card: ModelCard) -> VectorForm:
+def form_named(precision: str, dim: int | None, card: ModelCard, dtype: str = "auto") -> VectorForm:
     """The form a user asks for, where the model allows it.
 
     A card's ``matryoshka`` parameter lists the lengths its model was trained for ("64,128,256"), or their range
-    ("32-1024"). Raises LocoError for another length, and for a model whose card names none.
+    ("32-1024"); a card made for a model that nobody described allows any. Raises LocoError for another length, for a
+    model whose card names none, and for an unknown precision.
     """
     known = next((one for one in PRECISIONS if one == precision), None)
     if known is None:
         raise unknown("precision", precision, PRECISIONS, "loco eval --help")
-    form = VectorForm(dim, known)
+    if dtype not in DTYPES:
+        raise unknown("precision", dtype, DTYPES, "loco eval --help")
     if dim is not None:
         _check_length(dim, str(card.parameters.get("matryoshka", "")), card.name)
-    return form
+    return VectorForm(dim, known, dtype)
 
 
 def _check_length(dim: int, allowed: str, model: str) -> None:

@@ -1,11 +1,7 @@
 """The embedding store: vectors on disk, found by what went into the model and by everything that decided them.
 
-    <folder>/<model>-<hash of the description>/space.json     what decides its vectors, and when it was last used
-                                               0000.npy       vectors, keys and checksums (loco.encode.shards)
-                                               0000.lock      held by the process that appends to 0000.npy
-
 A process appends to the first shard nobody else holds, or to a new one: there are as many shards as there ever were
-processes writing at once. Shards are chosen, and deleted, only under ``<folder>/.lock``.
+processes writing at once. Where they lie: :mod:`loco.encode.layout`.
 
 What :meth:`Space.add` returned from outlives a kill of the process, for the system has it. It is not waited for until
 it is on the disk before the space is closed: what a power cut takes is found by its checksum and computed again.
@@ -13,90 +9,41 @@ it is on the disk before the space is closed: what a power cut takes is found by
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import re
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from datetime import datetime, timezone
 from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
 
 from loco.encode import shards
+from loco.encode.layout import (
+    DESCRIPTION,
+    LAYOUT,
+    Scalar,
+    acquired,
+    checked,
+    opened,
+    seed_of,
+    shard_path,
+    space_name,
+    structure,
+)
 from loco.encode.shards import KEY_BYTES, Block, Keys, Places, Shard
-from loco.errors import LocoError, unknown
+from loco.errors import LocoError
 from loco.files import check_writable, clear_errors, write_atomically
-from loco.progress import tracked
 from loco.rank.ranking import Float32
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
 
-Scalar = bool | int | float | str | None
-
-_LAYOUT = 1  # to be raised when a shard or a description means something else than before: no vector is then reused
-_LOCK = ".lock"
-_DESCRIPTION = "space.json"
-_HASH_DIGITS = 16
-_SPACE = re.compile(rf"(?P<model>[A-Za-z0-9][A-Za-z0-9._-]*)-(?P<hash>[0-9a-f]{{{_HASH_DIGITS}}})")
-_SHARD = re.compile(r"\d{4}\.npy")
-_SLOT = re.compile(r"\d{4}\.(npy|lock)")
-_OURS = re.compile(r"\.?space\.json(\..+)?|\d{4}\.(npy|lock)|\.\d{4}\.npy\.fresh")
 _SHARDS = 10_000
 _ROW_BITS = 40  # of a place: the number of the shard stands above them
-
-
-class _SpaceFile(BaseModel):
-    """What stands in space.json."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    layout: Literal[1]
-    dim: int
-    description: dict[str, Scalar]
-
-
-@dataclass(frozen=True)
-class SpaceRecord:
-    """A space as it lies on disk: ``vectors`` as its files state them, unchecked, ``bytes`` all of its files.
-
-    ``description`` and ``dim`` are empty and None where its space.json is damaged; the next run that uses the space
-    writes it again.
-    """
-
-    folder: Path
-    model: str
-    description: Mapping[str, Scalar]
-    dim: int | None
-    vectors: int
-    bytes: int
-    last_used: datetime
-
-
-@dataclass(frozen=True)
-class Verification:
-    """How many vectors were read and found sound, and one sentence for each file that is damaged."""
-
-    vectors: int
-    findings: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class PruneOutcome:
-    """What has gone: names of whole spaces, damaged files repaired, bytes freed; and what was left as it is in use."""
-
-    removed: tuple[str, ...]
-    repaired: tuple[Path, ...]
-    in_use: tuple[str, ...]
-    freed_bytes: int
 
 
 class EmbeddingStore:
@@ -115,9 +62,9 @@ class EmbeddingStore:
         Raises LocoError where the folder is not writable.
         """
         content = json.dumps(
-            {"layout": _LAYOUT, "dim": dim, "description": dict(description)}, sort_keys=True, indent=2, allow_nan=False
+            {"layout": LAYOUT, "dim": dim, "description": dict(description)}, sort_keys=True, indent=2, allow_nan=False
         ).encode()
-        name = f"{_slug(str(description['model']))}-{_hash(content)}"
+        name = space_name(str(description["model"]), content)
         folder = self.folder / name
         if folder.is_symlink():
             raise LocoError(f"{folder} is a link, which the store does not follow. Remove it.")
@@ -142,18 +89,18 @@ class Space:
         self.folder = root / name
         self._root = root
         self._content = content
-        self._seed = _seed(name)
+        self._seed = seed_of(name)
         self._process = os.getpid()
         self._access = threading.Lock()
         self._own: tuple[BaseFileLock, int] | None = None
         if self.folder.exists():
-            with _advice(), clear_errors(self.folder), _structure(root):
+            with _advice(), clear_errors(self.folder), structure(root):
                 if self.folder.exists():  # and nobody has just pruned it
                     check_writable(self.folder)
                     self._describe()
-        self._shards, self.damaged = _opened(self.folder, dim, self._seed)
+        self._shards, self.damaged = opened(self.folder, dim)
         try:
-            self._index = shards.joined(self._places(_checked(self._shards, "checking stored vectors", self.damaged)))
+            self._index = shards.joined(self._places(checked(self._shards, "checking stored vectors", self.damaged)))
         except BaseException:
             self.close()
             raise
@@ -270,7 +217,7 @@ class Space:
 
     def _describe(self) -> None:
         """Have the folder described, and marked as used now."""
-        path = self.folder / _DESCRIPTION
+        path = self.folder / DESCRIPTION
         if path.is_symlink() or not path.is_file() or path.read_bytes() != self._content:
             write_atomically(path, self._content)
         with suppress(OSError):
@@ -278,11 +225,11 @@ class Space:
 
     def _claim(self) -> tuple[BaseFileLock, int]:
         """Open a shard nobody else appends to; its lock and its number among ours."""
-        with _structure(self._root):
+        with structure(self._root):
             self._describe()
             for slot in range(_SHARDS):
-                path = self.folder / f"{slot:04}.npy"
-                lock = None if path.is_symlink() else _acquired(path)
+                path = shard_path(self.folder, slot)
+                lock = None if path.is_symlink() else acquired(path)
                 if lock is None:
                     continue
                 shard = None
@@ -310,239 +257,9 @@ class Space:
         return None
 
 
-def list_spaces(folder: Path) -> list[SpaceRecord]:
-    """What the store in a folder holds, the space used last first."""
-    records = []
-    for path in _entries(folder):
-        if _SPACE.fullmatch(path.name) and _is_folder(path):
-            with suppress(FileNotFoundError):  # pruned meanwhile
-                records.append(_record(path))
-    return sorted(records, key=lambda record: record.last_used, reverse=True)
-
-
-def verify(folder: Path) -> Verification:
-    """Read all of a store and check it."""
-    vectors = 0
-    findings: list[str] = []
-    for record in list_spaces(folder):
-        if record.dim is None and record.vectors:
-            findings.append(
-                f"{record.folder / _DESCRIPTION} is missing or damaged. The next run that uses it writes it again."
-            )
-        opened, damaged = _opened(record.folder, record.dim, _seed(record.folder.name))
-        try:
-            for _, block in _checked(opened, f"verifying {record.folder.name}", damaged):
-                vectors += int(block.sound.sum())
-        finally:
-            for shard in opened:
-                shard.close()
-        findings += damaged
-    return Verification(vectors, tuple(findings))
-
-
-def prune(
-    folder: Path,
-    *,
-    model: str | None = None,
-    unused_days: float | None = None,
-    damaged: bool = False,
-    everything: bool = False,
-) -> PruneOutcome:
-    """Delete the spaces of a model, those unused for some days (both: those for which both holds), or all.
-
-    With ``damaged`` only what is damaged goes, in those spaces or, if no others are named, in all: a damaged file
-    is replaced by one of its sound vectors. What another process is writing is left. Only files of the store are
-    deleted, and none outside its folder.
-
-    Raises LocoError where nothing is named, for a model without stored vectors, and where the folder is not writable.
-    """
-    if model is None and unused_days is None and not damaged and not everything:
-        raise LocoError("Say what to delete: one model, what is long unused, what is damaged, or everything.")
-    records = list_spaces(folder)
-    if model is not None and model not in {record.model for record in records}:
-        raise unknown("model with stored vectors called", model, {record.model for record in records}, "loco cache ls")
-    now = datetime.now(timezone.utc)
-    removed, repaired, in_use, freed = [], [], [], 0
-    for record in records:
-        if model is not None and record.model != model:
-            continue
-        if unused_days is not None and (now - record.last_used).total_seconds() < unused_days * 24 * 3600:
-            continue
-        with clear_errors(record.folder):
-            before = _bytes(record.folder)
-            if damaged:
-                files, busy = _repaired(folder, record)
-                repaired += files
-                in_use += [record.folder.name] if busy else []
-            elif _removed(folder, record.folder):
-                removed.append(record.folder.name)
-            else:
-                in_use.append(record.folder.name)
-            freed += max(0, before - _bytes(record.folder))
-    return PruneOutcome(tuple(removed), tuple(repaired), tuple(in_use), freed)
-
-
-def _removed(root: Path, folder: Path) -> bool:
-    """Delete the files of a space, its description last; False if a process writes to it."""
-    with _structure(root):
-        for slot in sorted({path.stem for path in _entries(folder) if _SLOT.fullmatch(path.name)}):
-            lock = _acquired(folder / f"{slot}.npy")
-            if lock is None:
-                return False
-            lock.release()  # nobody takes it before the structure is free again
-        ours = [path for path in _entries(folder) if _OURS.fullmatch(path.name) and not _is_folder(path)]
-        for path in sorted(ours, key=lambda path: path.name == _DESCRIPTION):
-            path.unlink(missing_ok=True)
-        with suppress(OSError):  # somebody else's files lie there
-            folder.rmdir()
-    return True
-
-
-def _repaired(root: Path, record: SpaceRecord) -> tuple[list[Path], bool]:
-    """Repair the damaged shards of a space: those repaired, and whether one was left as a process writes to it."""
-    repaired, busy = [], False
-    for path in _shard_paths(record.folder):
-        with _structure(root):
-            if not path.exists():  # pruned meanwhile
-                continue
-            lock = _acquired(path)
-        if lock is None:
-            busy = True
-            continue
-        try:
-            shard = Shard(path, record.dim, _seed(record.folder.name))
-        except OSError:  # no file of ours, or gone meanwhile
-            lock.release()
-            continue
-        try:
-            damaged: list[str] = []
-            for _ in _checked([shard], f"verifying {record.folder.name}", damaged):
-                pass
-            if damaged:
-                shards.rewrite(shard)
-                repaired.append(path)
-        finally:
-            shard.close()
-            lock.release()
-    return repaired, busy
-
-
-def _record(folder: Path) -> SpaceRecord:
-    path = folder / _DESCRIPTION
-    described = None
-    with suppress(OSError, ValidationError):
-        content = b"" if path.is_symlink() else path.read_bytes()
-        if _hash(content) == folder.name[-_HASH_DIGITS:]:
-            described = _SpaceFile.model_validate_json(content)
-    dim = described.dim if described else None
-    opened, _ = _opened(folder, dim, _seed(folder.name))
-    vectors = sum(shard.rows for shard in opened)
-    for shard in opened:
-        shard.close()
-    used = (path if path.is_file() else folder).lstat().st_mtime
-    return SpaceRecord(
-        folder=folder,
-        model=str(described.description.get("model")) if described else folder.name[: -_HASH_DIGITS - 1],
-        description=described.description if described else {},
-        dim=dim,
-        vectors=vectors,
-        bytes=_bytes(folder),
-        last_used=datetime.fromtimestamp(used, timezone.utc),
-    )
-
-
-def _opened(folder: Path, dim: int | None, seed: int) -> tuple[list[Shard], list[str]]:
-    """The shards of a space, and a sentence on each that cannot be opened."""
-    opened, unusable = [], []
-    for path in _shard_paths(folder):
-        try:
-            opened.append(Shard(path, dim, seed))
-        except FileNotFoundError:  # deleted meanwhile
-            continue
-        except OSError as error:
-            unusable.append(f"{path} is not used: {error.strerror}.")
-    return opened, unusable
-
-
-def _checked(opened: Sequence[Shard], label: str, damaged: list[str]) -> Iterator[tuple[int, Block]]:
-    """The blocks of shards with their shard's number; at the end a sentence on each damaged shard joins ``damaged``."""
-    unsound = [0] * len(opened)
-    for number, first in tracked(
-        [(number, first) for number, shard in enumerate(opened) for first in shard.firsts()], label
-    ):
-        block, _ = opened[number].block(first)
-        unsound[number] += int((~block.sound).sum())
-        yield number, block
-    damaged += [sentence for shard, bad in zip(opened, unsound, strict=True) if (sentence := shard.damage(bad))]
-
-
-@contextmanager
-def _structure(root: Path) -> Iterator[None]:
-    from filelock import FileLock
-
-    with FileLock(root / _LOCK):
-        yield
-
-
-def _acquired(shard: Path) -> BaseFileLock | None:
-    """The lock of a shard, or None where somebody writes to it. To be called while the structure is held."""
-    from filelock import FileLock, Timeout
-
-    path = shard.with_suffix(".lock")
-    if path.is_symlink():  # none of ours
-        path.unlink()
-    lock = FileLock(path, thread_local=False)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        return None
-    return lock
-
-
 @contextmanager
 def _advice() -> Iterator[None]:
     try:
         yield
     except LocoError as error:
         raise LocoError(f"{error} Or keep the vectors elsewhere: --cache FOLDER.") from error
-
-
-def _entries(folder: Path) -> list[Path]:
-    """What lies in a folder, by name; nothing where there is none."""
-    try:
-        return sorted(folder.iterdir())
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    except OSError as error:
-        raise LocoError(
-            f"Cannot read {folder}: {error.strerror}. Choose another folder with --cache FOLDER."
-        ) from error
-
-
-def _shard_paths(folder: Path) -> list[Path]:
-    return [path for path in _entries(folder) if _SHARD.fullmatch(path.name)]
-
-
-def _is_folder(path: Path) -> bool:
-    return path.is_dir() and not path.is_symlink()
-
-
-def _bytes(folder: Path) -> int:
-    total = 0
-    for path in _entries(folder):
-        with suppress(FileNotFoundError):
-            total += path.lstat().st_size
-    return total
-
-
-def _slug(model: str) -> str:
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", model)[:60].strip("-._") or "model"
-
-
-def _hash(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()[:_HASH_DIGITS]
-
-
-def _seed(name: str) -> int:
-    """What the checksums of a space begin with, so that a file of another space is seen to be one."""
-    return int(name[-8:], 16)

@@ -146,7 +146,7 @@ class LateChunk(_Chunked):
     deciding.
 
     The pieces are those of chunk with the same settings. A window takes as many whole pieces as fit, and the next one
-    goes on with the piece after them.
+    goes on with the piece after them; alone in its window, a piece is read as chunk reads it.
     """
 
     kind = "late-chunk"
@@ -155,14 +155,12 @@ class LateChunk(_Chunked):
 
     def cut(self, text: TokenizedText, room: Room) -> list[Input]:
         """As many pieces at once as the window holds, each input with a span for each piece."""
-        size = self.text_tokens(room)
-        spans = list(pieces(text.tokens, size, self.overlap, self.name))
-        at_once = (room.tokens - size) // (size - self.overlap) + 1
-        inputs = []
-        for first in range(0, len(spans), at_once):
-            window = spans[first : first + at_once]
-            inputs.append(text.input(window[0][0], window[-1][1], spans=window))
-        return inputs
+        windows: list[list[Span]] = []
+        for span in pieces(text.tokens, self.text_tokens(room), self.overlap, self.name):
+            if not windows or span[1] - windows[-1][0][0] > room.tokens:
+                windows.append([])
+            windows[-1].append(span)
+        return [text.input(window[0][0], window[-1][1], spans=window if len(window) > 1 else ()) for window in windows]
 
 
 KINDS: dict[str, type[Strategy]] = {kind.kind: kind for kind in (Full, Truncate, Chunk, ChunkMax, LateChunk)}

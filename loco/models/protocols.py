@@ -137,7 +137,10 @@ class Encoder(Protocol):
         ...
 
     def tokenize(self, texts: Sequence[str], role: Role, limit: int | None = None) -> Sequence[TokenizedText]:
-        """The tokens of each text, or its first ``limit`` ones: exactly those the whole text begins with."""
+        """The tokens of each text, or its first ``limit`` ones: exactly those the whole text begins with.
+
+        Raises :class:`loco.errors.BadText` for a text it cannot read.
+        """
         ...
 
     def encode(self, inputs: Sequence[Input]) -> list[Float32]:

@@ -9,14 +9,15 @@ Nothing heavy is imported before a model is loaded: a card carries its adapter's
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from importlib.metadata import entry_points
 from typing import Any
 
-from loco.encode.strategies import Strategy, parse, split_names
-from loco.errors import LocoError, unknown
+from loco.encode.strategies import KINDS, Strategy, parse, split_names
+from loco.errors import LocoError, one_line, unknown
 from loco.models.card import ModelCard
 from loco.models.protocols import Encoder, Retriever
 from loco.models.runtime import Runtime
@@ -25,7 +26,11 @@ from loco.models.text_encoder import card_of_class
 ADAPTERS = "loco.adapters"
 RESOLVERS = "loco.resolvers"
 
+_EXTRA = ("torch", "transformers", "sentence_transformers")  # what loco-bench[transformers] installs
+
 Settings = Mapping[str, str]
+
+_LONGEST_NAME = 120
 
 
 @cache
@@ -51,20 +56,19 @@ def model_card(name: str, settings: Settings | None = None) -> ModelCard:
     Raises LocoError for a name that nobody knows, with a suggestion, and for settings that a card states already.
     """
     cards = model_cards()
+    settings = settings or {}
     by_hub_id = {card.parameters["hub"]: card for card in cards.values() if "hub" in card.parameters}
-    card = cards.get(name) or by_hub_id.get(name)
-    if card is None and not settings:
-        card = card_of_class(name)
+    card = cards.get(name) or by_hub_id.get(name) or card_of_class(name)
     if card is not None:
         if settings:
             options = ", ".join("--" + setting.replace("_", "-") for setting in settings)
-            raise LocoError(f"The card of model '{card.name}' states its own pooling and prompts: leave out {options}.")
+            raise LocoError(f"Model '{card.name}' states its own pooling and prompts: leave out {options}.")
         return card
     for plug_in, resolve in _offers(RESOLVERS):
         try:
-            made = resolve(name, dict(settings or {}))
+            made = resolve(name, dict(settings))
             if made is not None:
-                return ModelCard.model_validate(made)
+                return _named_apart(ModelCard.model_validate(made), settings)
         except LocoError:
             raise
         except Exception as error:
@@ -72,13 +76,29 @@ def model_card(name: str, settings: Settings | None = None) -> ModelCard:
     raise unknown("model", name, cards, "loco models")
 
 
+def _named_apart(card: ModelCard, settings: Settings) -> ModelCard:
+    """A card whose name tells what the user has set, so that its results lie beside those of other settings."""
+    if card.name in model_cards():
+        raise LocoError(f"'{card.name}' is the name of a known model, and this is a folder. Rename the folder.")
+    if not settings:
+        return card
+    said = ", ".join(f"{setting}={value!r}" for setting, value in sorted(settings.items()))
+    if len(said) > _LONGEST_NAME:
+        said = f"settings {hashlib.sha256(said.encode()).hexdigest()[:16]}"
+    return ModelCard.model_validate(card.model_dump() | {"name": f"{card.name} ({said})"})
+
+
 def load_model(card: ModelCard, runtime: Runtime | None = None) -> Retriever | Encoder:
-    """The model behind a card, its adapter imported now."""
+    """The model behind a card, its adapter imported now. Raises LocoError where that cannot be."""
     module, _, attribute = card.factory.partition(":")
     try:
         factory = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
-        raise LocoError(f"The adapter of model '{card.name}' ({card.factory}) cannot be imported: {error}.") from error
+        line = f"The adapter of model '{card.name}' ({card.factory}) cannot be imported: {one_line(error)}."
+        package = (getattr(error, "name", None) or "").partition(".")[0]
+        if isinstance(error, ModuleNotFoundError) and package in _EXTRA:
+            line = f"Model '{card.name}' needs {package}: install with pip install 'loco-bench[transformers]'"
+        raise LocoError(line) from error
     model: Retriever | Encoder = factory(card, runtime or Runtime())
     return model
 
@@ -94,6 +114,8 @@ def strategies_of(card: ModelCard, names: str | Sequence[str] | None) -> list[St
     strategies: dict[str, Strategy] = {}
     for name in names:
         kind = name.partition("(")[0].strip()
+        if kind in KINDS and kind not in card.strategies:
+            raise LocoError(f"Model '{card.name}' cannot be run under {kind}. It has: {', '.join(card.strategies)}.")
         if kind not in card.strategies:
             raise unknown("strategy", kind, card.strategies, f"loco models show {card.name}")
         strategy = parse(name, card.max_tokens)

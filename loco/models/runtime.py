@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from loco.errors import LocoError
+
+DTYPES = ("auto", "float32", "bfloat16", "float16")
+
 
 @dataclass(frozen=True)
 class Runtime:
@@ -23,3 +27,7 @@ class Runtime:
     trust_remote_code: bool = False
     allow_pickle: bool = False
     batch_tokens: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.batch_tokens is not None and self.batch_tokens < 1:
+            raise LocoError(f"A batch of {self.batch_tokens} tokens holds nothing: batch_tokens must be at least 1.")

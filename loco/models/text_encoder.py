@@ -43,6 +43,7 @@ from loco.rank.ranking import Float32
 
 _SPEC = re.compile(r"(?P<module>[^\W\d]\w*(?:\.[^\W\d]\w*)*):(?P<attribute>[^\W\d]\w*)")
 _LONGEST_NAME = 200
+_LONGEST_WINDOW = 10**9
 
 # How much a class is handed at once. It makes batches of its own of that; a store keeps what comes back.
 _BATCH_TOKENS = 16_384
@@ -119,8 +120,8 @@ class TextEncoder:
 
     def _vectors(self, texts: list[str], role: Role) -> Float32:
         with _blamed(f"{self._name}.encode"):
-            returned = self._model.encode(texts, role)
-        return as_vectors(returned, len(texts), self._dim, self._name)
+            count = len(texts)
+            return as_vectors(self._model.encode(texts, role), count, self._dim, self._name)
 
 
 @dataclass(frozen=True)
@@ -173,14 +174,15 @@ class SpanCutter:
 
     def __init__(self, tokenizer: Any) -> None:
         backend = getattr(tokenizer, "backend_tokenizer", tokenizer)
+        self.special_tokens: int
         self._spans_of_all: Callable[[Sequence[str]], Iterator[Sequence[Span]]]
         if hasattr(backend, "encode_batch"):
             # A copy, since a tokenizer comes with settings to truncate and pad, and this one is not ours to change.
             with _blamed("The tokenizer", "cannot be copied (give a function instead)"):
                 copy = type(backend).from_str(backend.to_str())
-            copy.no_truncation()
-            copy.no_padding()
-            self.special_tokens: int = copy.num_special_tokens_to_add(False)
+                copy.no_truncation()
+                copy.no_padding()
+                self.special_tokens = int(copy.num_special_tokens_to_add(False))
             self._spans_of_all = lambda texts: (
                 encoding.offsets for encoding in copy.encode_batch(list(texts), add_special_tokens=False)
             )
@@ -280,7 +282,7 @@ def _constructor(spec: str) -> Callable[[], Any]:
     importlib.invalidate_caches()
     with _blamed(f"The module {module_name}", "cannot be imported"):
         module = importlib.import_module(module_name)
-    found = getattr(module, attribute, None)
+        found = getattr(module, attribute, None)
     if not callable(found):
         raise LocoError(f"The module {module_name} has no class {attribute}. Write module:Class as it is spelt there.")
 
@@ -296,12 +298,15 @@ def _blamed(what: str, how: str = "failed") -> Iterator[None]:
     """Turn an error of the user's code into one line that says where in it."""
     try:
         yield
-    except (LocoError, MemoryError):
+    except (LocoError, MemoryError, KeyboardInterrupt):
         raise
-    except (Exception, SystemExit) as error:
+    except BaseException as error:  # what is written in Rust panics with one that is no Exception
         if type(error).__name__ == "OutOfMemoryError":  # torch's, which loco answers with smaller batches
             raise MemoryError from error
-        message = f"{type(error).__name__}: {error}".strip().splitlines()[0].rstrip(".:")
+        try:
+            message = f"{type(error).__name__}: {error}".strip().splitlines()[0].rstrip(".:")
+        except Exception:
+            message = type(error).__name__
         raise LocoError(f"{what} {how}: {message}{_place(error)}.") from error
 
 
@@ -314,25 +319,33 @@ def _place(error: BaseException) -> str:
     return ""
 
 
+def _attribute(model: Any, spec: str, name: str, default: Any = None) -> Any:
+    with _blamed(f"{spec}.{name}"):
+        return getattr(model, name, default)
+
+
 def _is_tokenized(model: Any, spec: str) -> bool:
-    window, tokenizer = getattr(model, "max_tokens", None), getattr(model, "tokenizer", None)
+    window, tokenizer = _attribute(model, spec, "max_tokens"), _attribute(model, spec, "tokenizer")
     if (window is None) != (tokenizer is None):
         present, absent = ("tokenizer", "max_tokens") if window is None else ("max_tokens", "tokenizer")
         raise LocoError(f"{spec} has {present} and no {absent}. Give it both, or neither and texts go to it whole.")
-    if window is not None and (not isinstance(window, int) or isinstance(window, bool) or window < 1):
-        raise LocoError(f"{spec}.max_tokens is {window!r}. Give it the window as a whole number of tokens.")
+    if window is not None and (
+        not isinstance(window, int) or isinstance(window, bool) or not 1 <= window <= _LONGEST_WINDOW
+    ):
+        shown = "too large" if isinstance(window, int) and window > _LONGEST_WINDOW else repr(window)
+        raise LocoError(f"{spec}.max_tokens is {shown}. Give it the window as a whole number of tokens.")
     return window is not None
 
 
 def _similarity(model: Any, spec: str) -> Similarity:
-    similarity: Similarity = getattr(model, "similarity", "cosine")
+    similarity: Similarity = _attribute(model, spec, "similarity", "cosine")
     if similarity not in ("cosine", "dot"):
         raise LocoError(f"{spec}.similarity is {similarity!r}. Give it 'cosine' or 'dot'.")
     return similarity
 
 
 def _stated(model: Any, spec: str, attribute: str, *, default: str) -> str:
-    value = getattr(model, attribute, None)
+    value = _attribute(model, spec, attribute)
     if value is None:
         return default
     if not isinstance(value, str) or not value.isprintable() or not 0 < len(value) <= _LONGEST_NAME:

@@ -66,11 +66,6 @@ class Compressed(ABC):
     def dim(self) -> int:
         """Numbers in a vector."""
 
-    @property
-    @abstractmethod
-    def shared_bytes(self) -> int:
-        """What decoding needs beside the codes, once for all rows."""
-
     @abstractmethod
     def decode(self, codes: Codes) -> Float32:
         """The vectors that codes stand for, shape (rows, dim); each number depends on its own code alone."""
@@ -124,11 +119,6 @@ class Int8(Compressed):
         """Numbers in a vector."""
         return len(self.low)
 
-    @property
-    def shared_bytes(self) -> int:
-        """The lows and the steps."""
-        return int(self.low.nbytes + self.step.nbytes)
-
     def decode(self, codes: Codes) -> Float32:
         """The levels that codes stand for."""
         rows = codes.astype(np.float32)
@@ -159,11 +149,6 @@ class Binary(Compressed):
     def dim(self) -> int:
         """Numbers in a vector."""
         return self.size
-
-    @property
-    def shared_bytes(self) -> int:
-        """Nothing."""
-        return 0
 
     def decode(self, codes: Codes) -> Float32:
         """The signs that codes stand for, scaled."""

@@ -52,7 +52,8 @@ class VectorUse:
     - ``fingerprint``, ``similarity``, ``device``, ``padding``: as loco.models.protocols.EncoderTraits has them.
     - ``dim``: numbers in a vector, after cutting.
     - ``bytes_per_document``: what a document takes in an index, on average over the documents.
-    - ``inputs_encoded``, ``tokens_encoded``: what the model has read for this pass; ``inputs_reused`` stood in the
+    - ``inputs_encoded``, ``tokens_encoded``: what the model has read for this pass, the latter None for a model that
+      tokenises where loco cannot see it; ``inputs_reused`` stood in the
       store already. Where anything was reused, the seconds of the run say nothing about the model's speed.
     """
 
@@ -63,7 +64,7 @@ class VectorUse:
     padding: str
     bytes_per_document: float
     inputs_encoded: int
-    tokens_encoded: int
+    tokens_encoded: int | None
     inputs_reused: int
 
 

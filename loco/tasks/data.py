@@ -374,6 +374,8 @@ def _rows(manifest: Manifest, path: Path) -> list[tuple[str, str]]:
         table = pq.read_table(pa.BufferReader(content), columns=["id", "text"])
         ids, texts = (table[name].cast(pa.large_string()) for name in ("id", "text"))
         rows = list(zip(ids.to_pylist(), texts.to_pylist(), strict=True))
+    except MemoryError:  # pyarrow's own is an ArrowException too, and says nothing about the file
+        raise
     except (pa.ArrowException, KeyError, OSError, ValueError) as error:
         raise LocoError(f"{path} is damaged ({' '.join(str(error).split())[:200]}).") from error
     if ids.null_count or texts.null_count:

@@ -32,11 +32,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from loco.errors import LocoError
+from loco.errors import LocoError, one_line
+from loco.files import leads_outside
 from loco.progress import tracked
 from loco.tasks.card import TaskCard
 from loco.tasks.data import Provenance, Split, TaskData, Texts, Variant
-from loco.tasks.sources.files import hashed, leads_outside, one_line
+from loco.tasks.sources.files import hashed
 
 NAME = "legal_cases"
 VERSION = 1

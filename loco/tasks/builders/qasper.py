@@ -23,10 +23,10 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from loco.errors import LocoError
+from loco.errors import LocoError, one_line
 from loco.tasks.card import TaskCard
 from loco.tasks.data import Provenance, Split, TaskData, Texts, Variant
-from loco.tasks.sources.files import SourceFile, checksums, local_file, one_line, opened, refuse_outside
+from loco.tasks.sources.files import SourceFile, checksums, local_file, opened, refuse_outside
 from loco.tasks.sources.hub import hub_file
 from loco.tasks.sources.jsonl import Row, repaired, short, wrong_field
 from loco.tasks.sources.upstream import upstreams

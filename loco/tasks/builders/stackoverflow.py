@@ -38,10 +38,10 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from loco.errors import LocoError
+from loco.errors import LocoError, one_line
 from loco.tasks.card import TaskCard
 from loco.tasks.data import Provenance, Split, TaskData, Texts, Variant
-from loco.tasks.sources.files import SourceFile, checksums, local_file, one_line
+from loco.tasks.sources.files import SourceFile, checksums, local_file
 from loco.tasks.sources.hub import HubError, hub_file, hub_names
 
 NAME = "stackoverflow"

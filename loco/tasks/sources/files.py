@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 from typing import BinaryIO, cast
 
 from loco.errors import LocoError
+from loco.files import leads_outside
 
 _BAR_FROM_BYTES = 20_000_000
 _BOMB_BYTES = 1 << 30
@@ -66,23 +67,12 @@ def hashed(path: Path) -> str:
     return digest.hexdigest()
 
 
-def leads_outside(name: str) -> bool:
-    """Whether a file of this name, on any system, would land outside the folder it is meant for."""
-    paths = (PurePosixPath(name), PureWindowsPath(name))
-    return any(path.anchor or ".." in path.parts for path in paths)
-
-
 def refuse_outside(name: str, file: SourceFile) -> None:
-    """Raise LocoError if ``name``, a member of the archive ``file``, :func:`leads_outside`: none is so by accident."""
+    """Raise LocoError if ``name``, a member of an archive, leads outside its folder: none does so by accident."""
     if leads_outside(name):
         raise LocoError(
             f"{file.path} holds {name!r}, a path outside its folder, so nothing of it is read. {file.remedy}"
         )
-
-
-def one_line(error: BaseException) -> str:
-    """What an exception says, to stand in a line of our own; its kind where it says nothing."""
-    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
 
 
 @contextmanager

@@ -10,37 +10,21 @@ its SHA-256 beside it as ``sha256sum -c`` reads it. What is in the client's own 
 
 from __future__ import annotations
 
-import errno
 import hashlib
-import logging
-import re
-import ssl
 import sys
-import time
-from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
-from typing import TypeVar
 from urllib.parse import quote
 
 from loco.errors import LocoError
-from loco.files import write_atomically
-from loco.tasks.sources.files import SourceFile, hashed, leads_outside, one_line, progress_bar
+from loco.files import leads_outside, write_atomically
+from loco.hub import COMMIT, explained, no_connection, passing, patiently
+from loco.tasks.sources.files import SourceFile, hashed, progress_bar
 from loco.tasks.sources.upstream import upstreams
 
-_ASK_AGAIN_SECONDS = 60.0
-_TRIES = 6
-_FIRST_WAIT_SECONDS = 1.0  # and twice as long before each further try: half a minute in all
-_LONGEST_WAIT_SECONDS = 16.0
-_PASSING_STATUS = (408, 425, 429, 500, 502, 503, 504)
-_COMMIT = re.compile("[0-9a-f]{40}")
 _MAIN = "main"
-_OFFLINE = "HF_HUB_OFFLINE is set, and the download cache does not have it"
 
-_asked: dict[str, tuple[float, str]] = {}  # endpoint -> (until when the answer holds, what stood in the way)
 _told: set[str] = set()  # the repos whose pinned commit turned out to be gone
-
-T = TypeVar("T")
 
 
 class HubError(LocoError):
@@ -69,7 +53,7 @@ def hub_file(repo: str, name: str, member: str = "", *, revision: str = "") -> S
         path, commit = _obtained(repo, name, asked, constants.ENDPOINT)
         digest = hashed(path)
     except Exception as error:  # whatever the client and what it stands on raise, the user needs one line
-        reason = _reason(error, f"{constants.ENDPOINT}/datasets/{repo}")
+        reason = explained(error, "dataset", f"{constants.ENDPOINT}/datasets/{repo}")
         raise HubError(f"Cannot get {name} of the dataset {repo} from {constants.ENDPOINT}: {reason}.") from error
 
     remedy = f"Delete {path.resolve()} and run the command again to download it anew."
@@ -84,7 +68,7 @@ def hub_file(repo: str, name: str, member: str = "", *, revision: str = "") -> S
             f"{name} of the dataset {repo} is not the file expected: its SHA-256 is {digest}, not {pinned}. {remedy}"
         )
     label = f"{repo} {name}"
-    if _COMMIT.fullmatch(asked) and commit != asked and name not in upstream.sha256:
+    if COMMIT.fullmatch(asked) and commit != asked and name not in upstream.sha256:
         label += f" (of {_MAIN}, as the hub does not have the pinned commit {asked})"
     return SourceFile(path, label, commit, remedy, member, digest)
 
@@ -99,13 +83,13 @@ def hub_names(repo: str, commit: str) -> list[str]:
     note = _folder(repo) / "names" / commit
     if note.is_file():
         return note.read_text(encoding="utf-8").splitlines()
-    obstacle = _no_connection(constants.ENDPOINT)
+    obstacle = no_connection(constants.ENDPOINT)
     if obstacle:
         raise HubError(f"Cannot list the files of the dataset {repo}: {obstacle}.")
     try:
-        names = sorted(_patiently(lambda: HfApi().list_repo_files(repo, revision=commit, repo_type="dataset")))
+        names = sorted(patiently(lambda: HfApi().list_repo_files(repo, revision=commit, repo_type="dataset")))
     except Exception as error:  # whatever the client and what it stands on raise, the user needs one line
-        reason = _reason(error, f"{constants.ENDPOINT}/datasets/{repo}")
+        reason = explained(error, "dataset", f"{constants.ENDPOINT}/datasets/{repo}")
         raise HubError(f"Cannot list the files of the dataset {repo}: {reason}.") from error
     with suppress(LocoError):  # a cache that can only be read serves as well
         write_atomically(note, "".join(f"{name}\n" for name in names).encode())
@@ -116,12 +100,12 @@ def _obtained(repo: str, name: str, revision: str, endpoint: str) -> tuple[Path,
     """Where the file lies, now at the latest, and of which commit it is."""
     if leads_outside(name):
         raise ValueError(f"{name!r} is a path outside the dataset")
-    if _COMMIT.fullmatch(revision):  # what a commit holds never changes: nobody need be asked
+    if COMMIT.fullmatch(revision):  # what a commit holds never changes: nobody need be asked
         path = _found(repo, name, revision)
         if path is not None:
             return path, revision
     note = _folder(repo) / "refs" / quote(revision, safe="")  # the commit that was read for it the last time
-    obstacle = _no_connection(endpoint)
+    obstacle = no_connection(endpoint)
     if obstacle:
         return _as_it_was(repo, name, revision, note, obstacle)
     commit, etag, size = _stated_or_main(repo, name, revision)
@@ -189,7 +173,7 @@ def _stated_or_main(repo: str, name: str, revision: str) -> tuple[str, str, int]
     try:
         return _stated(repo, name, revision)
     except errors.RevisionNotFoundError:
-        if revision != upstreams()[repo].revision or not _COMMIT.fullmatch(revision):
+        if revision != upstreams()[repo].revision or not COMMIT.fullmatch(revision):
             raise
     if repo not in _told:
         _told.add(repo)
@@ -202,9 +186,9 @@ def _stated(repo: str, name: str, revision: str) -> tuple[str, str, int]:
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
 
     url = hf_hub_url(repo, name, repo_type="dataset", revision=revision)
-    about = _patiently(lambda: get_hf_file_metadata(url))
+    about = patiently(lambda: get_hf_file_metadata(url))
     commit, etag, size = about.commit_hash, about.etag, about.size
-    if commit is None or not _COMMIT.fullmatch(commit) or etag is None or size is None:
+    if commit is None or not COMMIT.fullmatch(commit) or etag is None or size is None:
         raise ValueError("what answers is no hub: it states no commit, checksum or size")
     return commit, etag, size
 
@@ -224,7 +208,7 @@ def _downloaded(repo: str, name: str, commit: str, etag: str, size: int) -> Path
         for _ in range(2):
             part.touch()
             while part.stat().st_size < size:
-                _patiently(lambda: _continue(url, part, size))
+                patiently(lambda: _continue(url, part, size))
             digest = hashed(part)
             checksum = _checksum(part, etag, digest)
             if checksum == etag and part.stat().st_size == size:
@@ -259,7 +243,7 @@ def _continue(url: str, part: Path, size: int) -> None:
                     advance(out.write(block))
                     out.flush()  # a kill loses nothing that came
     except Exception as error:
-        if not _passing(error):
+        if not passing(error):
             raise
         broken = error
     if part.stat().st_size <= before:
@@ -277,97 +261,3 @@ def _checksum(path: Path, etag: str, sha256: str) -> str:
         content = path.read_bytes()
         return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
     return etag
-
-
-# --- asking, and what can go wrong
-
-
-def _patiently(ask: Callable[[], T]) -> T:
-    """What ``ask`` gives, tried again for a while where the hub or the way to it fails in passing."""
-    import stamina
-
-    logging.getLogger("stamina").addHandler(logging.NullHandler())  # a retry is no news unless somebody asks for it
-    patient = stamina.RetryingCaller(
-        attempts=_TRIES, timeout=None, wait_initial=_FIRST_WAIT_SECONDS, wait_max=_LONGEST_WAIT_SECONDS
-    )
-    return patient(_passing, ask)
-
-
-def _passing(error: Exception) -> bool:
-    """Whether it may be otherwise in a moment: the hub is busy, or a connection failed.
-
-    Transport errors are known by name, as the library they come from depends on the client's version.
-    """
-    from huggingface_hub import errors
-
-    if isinstance(error, errors.HfHubHTTPError):
-        return error.response.status_code in _PASSING_STATUS
-    if any(isinstance(cause, ssl.SSLError) for cause in _causes(error)):
-        return False
-    kinds = {kind.__name__ for kind in type(error).__mro__}
-    return not kinds.isdisjoint({"TimeoutException", "NetworkError", "RemoteProtocolError", "ConnectionResetError"})
-
-
-def _no_connection(endpoint: str) -> str:
-    """Why nothing answers at ``endpoint``, or nothing if something does.
-
-    The client itself repeats its first request for half a minute before it gives up, for every file anew. Asking
-    beforehand answers at once where there is no network, within HF_HUB_ETAG_TIMEOUT (10 s) where packets vanish, and
-    once for all files of a build. It asks twice if something was there and broke off or took too long.
-    """
-    from huggingface_hub import constants, get_session, is_offline_mode
-
-    if is_offline_mode():
-        return _OFFLINE
-    until, obstacle = _asked.get(endpoint, (0.0, ""))
-    if time.monotonic() < until:
-        return obstacle
-    for _ in range(2):
-        try:
-            get_session().head(endpoint, timeout=constants.HF_HUB_ETAG_TIMEOUT)
-        except Exception as error:  # no name, no route, a proxy, a certificate, a malformed HF_ENDPOINT
-            obstacle = _reason(error, endpoint)
-            if not _passing(error) or type(error).__name__ == "ConnectError":
-                break
-        else:
-            obstacle = ""
-            break
-    _asked[endpoint] = (time.monotonic() + _ASK_AGAIN_SECONDS, obstacle)
-    return obstacle
-
-
-def _reason(error: BaseException, page: str) -> str:
-    from huggingface_hub import errors
-
-    causes = list(_causes(error))
-    for cause in causes:
-        if isinstance(cause, errors.OfflineModeIsEnabled):
-            return _OFFLINE
-        if isinstance(cause, errors.GatedRepoError):
-            return f"it needs permission. Ask for it at {page}, then log in with: hf auth login"
-        if isinstance(cause, errors.RepositoryNotFoundError):
-            return "there is no such dataset, or you have no access to it. If you do, log in with: hf auth login"
-        if isinstance(cause, errors.HfHubHTTPError) and cause.response.status_code in (401, 403):
-            return "your login has no access to it. Log in with: hf auth login"
-        if isinstance(cause, errors.EntryNotFoundError) and not isinstance(cause, errors.LocalEntryNotFoundError):
-            return "there is no such file in it"
-        if isinstance(cause, errors.RevisionNotFoundError):
-            return "it has no such commit or branch"
-        if isinstance(cause, errors.HfHubHTTPError):
-            return f"the answer was {cause.response.status_code} {cause.response.reason_phrase}"
-        if isinstance(cause, ssl.SSLError):
-            return f"its certificate is not trusted ({cause.reason}). Point SSL_CERT_FILE at your own authority's file"
-        if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
-            return "the disk of the download cache is full. Free some space, or point HF_HOME at another disk"
-        if isinstance(cause, OSError) and cause.filename and cause.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            return f"the download cache is not writable ({cause.filename}). Point HF_HOME at a folder that is"
-    return one_line(causes[-1])
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """An exception and what it came from, down to the first."""
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        yield error
-        error = error.__cause__ or error.__context__
