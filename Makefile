@@ -34,6 +34,7 @@ benchmarks: $(READY)
 	$(BIN)/python benchmarks/bm25_analysis.py
 	$(BIN)/python benchmarks/bm25_queries.py
 	$(BIN)/python benchmarks/encoding.py
+	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/nearest.py
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/whole_eval.py

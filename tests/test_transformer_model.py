@@ -117,16 +117,22 @@ def test_traits_say_what_was_loaded(encoder: TransformerEncoder) -> None:
 # --- batches, spans, threads, memory
 
 
-def together_as_alone(encoder: TransformerEncoder, inputs: Sequence[Input]) -> None:
+def together_as_alone(encoder: TransformerEncoder, inputs: Sequence[Input], within: float = 1e-5) -> None:
     alone = [encoder.encode([each])[0] for each in inputs]
 
     together = encoder.encode(inputs)
 
-    assert all(np.abs(one - other).max() < 1e-5 for one, other in zip(alone, together, strict=True))
+    assert all(np.abs(one - other).max() < within for one, other in zip(alone, together, strict=True))
 
 
 def test_a_vector_does_not_depend_on_what_else_is_in_the_batch(encoder: TransformerEncoder) -> None:
     together_as_alone(encoder, inputs_of(encoder, TEXTS))
+
+
+def test_in_half_precision_it_hardly_does() -> None:
+    half = transformer_encoder(card(minilm(), 256), Runtime(device="cpu", dtype="bfloat16"))
+
+    together_as_alone(half, inputs_of(half, TEXTS), within=1e-2)
 
 
 @settings(max_examples=20)
@@ -451,6 +457,22 @@ def test_what_is_not_installed_is_one_line_with_the_command(
     made = card(tmp_path).model_copy(update={"factory": f"{name}:model"})
     with pytest.raises(LocoError, match=rf"needs {package}: install with pip install 'loco-bench\[transformers\]'$"):
         load_model(made)
+
+
+def test_a_cpu_computes_a_batch_on_each_core_and_leaves_pytorch_as_it_was(plain: Path) -> None:
+    alone = loaded(plain, pooling="mean")
+    torch.set_num_threads(2)
+    try:
+        cores = loaded(plain, pooling="mean")
+        assert (alone.traits.concurrency, cores.traits.concurrency) == (1, 2)
+        batches = [[one] for one in inputs_of(cores, [*SHORT, *SHORT])]
+        with ThreadPoolExecutor(2) as pool:
+            found = list(pool.map(cores.encode, batches))
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(1)
+    for (vector,), batch in zip(found, batches, strict=True):
+        assert np.abs(vector - alone.encode(batch)[0]).max() < 1e-5
 
 
 def test_batches_hold_as_many_tokens_as_the_user_says(plain: Path) -> None:
