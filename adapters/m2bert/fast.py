@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from .filters import ExponentialModulation, FilterNetwork, ImplicitFilter, PositionFeatures, Sine
+from .filters import ImplicitFilter
 from .long_convolution import fft_length
 from .mixer import MonarchMixer
 from .mlp import BlockDiagonalLinear, MonarchGLU
@@ -28,25 +28,6 @@ _DOCUMENT_TOKENS = 4096
 _MLP_TOKENS = 1024
 _SIGNAL_VALUES = 1 << 20
 
-_KNOWN: frozenset[type] = frozenset(
-    {
-        nn.ModuleList,
-        nn.Linear,
-        nn.Conv1d,
-        nn.LayerNorm,
-        nn.Dropout,
-        MonarchMixer,
-        MonarchGLU,
-        BlockDiagonalLinear,
-        ImplicitFilter,
-        FilterNetwork,
-        PositionFeatures,
-        ExponentialModulation,
-        Sine,
-    }
-)
-
-
 def applies(encoder: nn.Module, x: Tensor) -> bool:
     """Whether the layers may be computed here: on a CPU in single precision, nothing differentiated or dropped out.
 
@@ -57,15 +38,25 @@ def applies(encoder: nn.Module, x: Tensor) -> bool:
         return False
     if x.device.type != "cpu" or x.dtype != torch.float32:
         return False
-    for name, module in encoder.named_children():
-        assert name == "layer"
-        for layer in module.children():
-            for part in layer.modules():
-                if part is not layer and type(part) not in _KNOWN:
-                    return False
-                if part._forward_hooks or part._forward_pre_hooks:
-                    return False
-    return not any(weight.dtype != torch.float32 for weight in encoder.parameters())
+    layers: Any = encoder.layer
+    return all(_as_written(layer) for layer in layers)
+
+
+def _as_written(layer: M2BertLayer) -> bool:
+    mixer, mlp = layer.attention, layer.mlp
+    if type(mixer) is not MonarchMixer or type(mlp) is not MonarchGLU:
+        return False
+    linear, filters = (mixer.in_linear, mixer.out_linear), (mixer.filter_fn, mixer.filter_fn2)
+    products = mlp.gated_layers, mlp.wo
+    parts = [layer, mixer, mlp, *linear, *filters, *products, mixer.short_filter, mlp.layernorm, mlp.dropout]
+    return (
+        all(type(part) is nn.Linear for part in linear)
+        and all(type(part) is ImplicitFilter for part in filters)
+        and all(type(part) is BlockDiagonalLinear for part in products)
+        and (type(mixer.short_filter), type(mlp.layernorm)) == (nn.Conv1d, nn.LayerNorm)
+        and not any(part._forward_hooks or part._forward_pre_hooks for part in parts)
+        and all(part.weight.dtype == torch.float32 for part in (*linear, *products, mixer.short_filter, mlp.layernorm))
+    )
 
 
 def encode(layers: Sequence[M2BertLayer], x: Tensor, hidden_states: list[Tensor] | None = None) -> Tensor:
@@ -117,8 +108,6 @@ class _Workspace:
         self.projected = x.new_empty(3, self.channels, tokens)
         self.short = x.new_empty(3, self.channels, batch, length)
         self.signals = x.new_zeros(2, self.channels, batch, size)  # what stands behind the tokens stays zero
-        self.spectra = torch.empty(2, self.channels, batch, size // 2 + 1, dtype=torch.complex64)
-        self.convolved = torch.empty_like(self.signals)
         self.y = x.new_empty(width, tokens)
         chunk = min(_MLP_TOKENS, tokens)
         self.a = x.new_empty(chunk, width)
@@ -139,11 +128,10 @@ class _Workspace:
             x1, x2, v = self._projected(mixer, x, block, (0, 1, 2))
             torch.mul(x1, v, out=self.signals[0, ..., : self.length])
             self.signals[1, ..., : self.length].copy_(x[..., block].permute(2, 0, 1))
-            torch.fft.rfft(self.signals, out=self.spectra)
-            self.spectra[0].mul_(spectrum[block, None])
-            self.spectra[1].mul_(spectrum2[block, None])
-            torch.fft.irfft(self.spectra, n=self.size, out=self.convolved)
-            gated, residual = self.convolved[..., : self.length]
+            spectra = torch.fft.rfft(self.signals)  # into given memory, an FFT costs a copy more
+            spectra[0].mul_(spectrum[block, None])
+            spectra[1].mul_(spectrum2[block, None])
+            gated, residual = torch.fft.irfft(spectra, n=self.size)[..., : self.length]
             torch.addcmul(residual, gated, x2, out=y[block])
 
     def mixed_first(self, mixer: MonarchMixer, x: Tensor) -> Tensor:
