@@ -25,6 +25,7 @@ PAIRS = {128: 31, 2048: 7, 8192: 5, 32768: 3}
 def worker(side: str, length: int) -> None:
     """Build a model from a seed; then for each line read, time one forward pass and say its seconds and the peak."""
     import torch
+
     from loco_adapters.m2bert import M2BertConfig, M2BertModel
 
     torch.set_num_threads(THREADS)
@@ -129,8 +130,8 @@ def compare(length: int) -> None:
     print(
         f"{length:6d} tokens: ours {ours:.3f} s, {length / ours:,.0f} tokens a second, peak {peaks[0]:.2f} GiB,"
         f" first call {first['ours'][0]:.2f} s; plain {plain:.3f} s, peak {peaks[1]:.2f} GiB\n"
-        f"       {statistics.median(ratios):.2f} times as fast, {ratios[0]:.2f} to {ratios[-1]:.2f} in {len(pairs)} pairs;"
-        f" the outputs differ by {apart:.0e} at most"
+        f"       {statistics.median(ratios):.2f} times as fast, {ratios[0]:.2f} to {ratios[-1]:.2f} in {len(pairs)}"
+        f" pairs; the outputs differ by {apart:.0e} at most"
     )
 
 

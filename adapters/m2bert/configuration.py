@@ -91,17 +91,19 @@ class M2BertConfig(PreTrainedConfig):
             self.long_conv_l_max = self.max_position_embeddings
         for problem in self._problems():
             raise LocoError(f"This is no configuration of an M2-BERT: {problem}.")
-        super().__post_init__(**kwargs)
+        super().__post_init__(**kwargs)  # type: ignore[no-untyped-call]
 
     def _problems(self) -> list[str]:
         blocks = self.monarch_mlp_nblocks
-        sizes = ("vocab_size", "hidden_size", "num_hidden_layers", "intermediate_size", "max_position_embeddings")
-        sizes += ("type_vocab_size", "monarch_mlp_nblocks", "hyena_filter_order")
+        sizes = ["vocab_size", "hidden_size", "num_hidden_layers", "intermediate_size", "max_position_embeddings"]
+        sizes += ["type_vocab_size", "monarch_mlp_nblocks", "hyena_filter_order"]
         wrong = [f"{name} is {getattr(self, name)}" for name in sizes if getattr(self, name) < 1]
         if wrong:
             return wrong
         if self.long_conv_l_max != self.max_position_embeddings:
-            wrong.append(f"long_conv_l_max {self.long_conv_l_max} differs from the window {self.max_position_embeddings}")
+            wrong.append(
+                f"long_conv_l_max {self.long_conv_l_max} differs from the window {self.max_position_embeddings}"
+            )
         if self.hidden_size % blocks or self.intermediate_size % blocks or 2 * self.intermediate_size % blocks:
             wrong.append(f"widths {self.hidden_size} and {self.intermediate_size} do not divide into {blocks} blocks")
         if self.hyena_emb_dim < 3 or self.hyena_emb_dim % 2 == 0:

@@ -28,18 +28,18 @@ _DOCUMENT_TOKENS = 4096
 _MLP_TOKENS = 1024
 _SIGNAL_VALUES = 1 << 20
 
-def applies(encoder: nn.Module, x: Tensor) -> bool:
+
+def applies(layers: Sequence[M2BertLayer], x: Tensor) -> bool:
     """Whether the layers may be computed here: on a CPU in single precision, nothing differentiated or dropped out.
 
     And only where every part is the one this module computes: an adapter put in, a quantised product or a hook that
     wants to see intermediate values goes the plain way.
     """
-    if torch.is_grad_enabled() or encoder.training or torch.is_autocast_enabled("cpu"):
+    if torch.is_grad_enabled() or torch.is_autocast_enabled("cpu"):
         return False
     if x.device.type != "cpu" or x.dtype != torch.float32:
         return False
-    layers: Any = encoder.layer
-    return all(_as_written(layer) for layer in layers)
+    return not any(layer.training for layer in layers) and all(_as_written(layer) for layer in layers)
 
 
 def _as_written(layer: M2BertLayer) -> bool:
@@ -60,7 +60,7 @@ def _as_written(layer: M2BertLayer) -> bool:
 
 
 def encode(layers: Sequence[M2BertLayer], x: Tensor, hidden_states: list[Tensor] | None = None) -> Tensor:
-    """The last hidden states, shape (B, L, H) to the same; those before each layer and after the last go to the list."""
+    """The last hidden states, shape (B, L, H); those before each layer and after the last go to the list."""
     states = [x] + [torch.empty_like(x) for _ in layers] if hidden_states is not None else None
     last = torch.empty_like(x) if states is None else states[-1]
     for documents in _groups(x):
@@ -103,7 +103,9 @@ class _Workspace:
         batch, length, width = x.shape
         tokens, size, mlp = batch * length, fft_length(length), layer.mlp
         per_channel = 2 * batch * size
-        self.channels = max(c for c in range(1, width + 1) if width % c == 0 and c * per_channel <= max(_SIGNAL_VALUES, per_channel))
+        self.channels = max(
+            c for c in range(1, width + 1) if width % c == 0 and c * per_channel <= max(_SIGNAL_VALUES, per_channel)
+        )
         self.size, self.length, self.width = size, length, width
         self.projected = x.new_empty(3, self.channels, tokens)
         self.short = x.new_empty(3, self.channels, batch, length)
@@ -157,10 +159,11 @@ class _Workspace:
         The projection's bias b joins the filter's own c, as the filter is linear: its taps summed times b, except at
         the first two tokens, before which there is no b to filter.
         """
-        step = parts[1] - parts[0]
+        every = slice(parts[0], None, parts[1] - parts[0])
 
         def of(tensor: Tensor) -> Tensor:
-            return tensor.unflatten(0, (3, self.width))[:: step, block] if step == 2 else tensor.unflatten(0, (3, self.width))[:, block]
+            thirds: Tensor = tensor.unflatten(0, (3, self.width))
+            return thirds[every, block]
 
         weight, bias = of(mixer.in_linear.weight), of(_bias(mixer.in_linear))
         taps = of(mixer.short_filter.weight).unsqueeze(-1)  # (parts, channels, 1, 3, 1)
@@ -189,13 +192,26 @@ class _Workspace:
             torch.addmm(_bias(out_linear), self.y[:, start : start + len(x)].t(), out_linear.weight.t(), out=a)
             by_block = a.unflatten(1, (blocks, -1)).transpose(0, 1)
             torch.bmm(by_block, gate, out=h.unflatten(1, (blocks, -1)).transpose(0, 1))
-            m = torch.ops.aten.gelu_(h[:, :inner]).mul_(h[:, inner:])
+            m = _gated(h, inner)
             a.add_(_bias(wo))
             by_block.baddbmm_(m.unflatten(1, (blocks, -1)).transpose(0, 1), wo.weight.transpose(1, 2))
             norm = mlp.layernorm
             torch.ops.aten.native_layer_norm.out(
-                a, [self.width], norm.weight, norm.bias, norm.eps, out0=x, out1=self.mean[: len(x)], out2=self.rstd[: len(x)]
+                a,
+                [self.width],
+                norm.weight,
+                norm.bias,
+                norm.eps,
+                out0=x,
+                out1=self.mean[: len(x)],
+                out2=self.rstd[: len(x)],
             )
+
+
+def _gated(h: Tensor, inner: int) -> Tensor:
+    """gelu(h[:I]) * h[I:], in place."""
+    gated: Tensor = torch.ops.aten.gelu_(h[:, :inner]).mul_(h[:, inner:])
+    return gated
 
 
 def _bias(module: Any) -> Tensor:

@@ -19,7 +19,7 @@ _CHANNELS = 128
 
 
 def initial_times(window: int) -> Tensor:
-    """t = 0 ... 1 over the window, both ends included, shape (1, N, 1)."""
+    """The time t = 0 ... 1 over the window, both ends included, shape (1, N, 1)."""
     return torch.linspace(0, 1, window, device="cpu").view(1, window, 1)
 
 
@@ -79,7 +79,7 @@ class ExponentialModulation(nn.Module):
 class FilterNetwork(nn.Sequential):
     """The network behind one kernel: three linear layers with sines, and a last one without bias; SPEC 1.3.
 
-        h1 = sin(freq (A0 z + c0)),  h2 = sin(freq (A2 h1 + c2)),  h3 = sin(freq (A4 h2 + c4)),  A6 h3
+    h1 = sin(freq (A0 z + c0)),  h2 = sin(freq (A2 h1 + c2)),  h3 = sin(freq (A4 h2 + c4)),  A6 h3
     """
 
     def __init__(self, config: M2BertConfig, sine: Sine) -> None:
@@ -156,11 +156,13 @@ class ImplicitFilter(nn.Module):
     def train(self, mode: bool = True) -> ImplicitFilter:
         """As for every module; what was kept is dropped."""
         self.forget()
-        return super().train(mode)
+        super().train(mode)
+        return self
 
     def _apply(self, *args: Any, **kwargs: Any) -> ImplicitFilter:
         self.forget()  # a weight moved or cast may stand where the old one stood
-        return super()._apply(*args, **kwargs)
+        super()._apply(*args, **kwargs)  # type: ignore[no-untyped-call]
+        return self
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_kept": {}}  # a copy makes its own
@@ -180,20 +182,22 @@ class ImplicitFilter(nn.Module):
 
     @torch.no_grad()
     def _in_blocks(self, length: int, make: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Tensor:
-        made: Tensor | None = None
+        made = torch.empty(0)
         for channels, forward, backward in self._kernels(length, _CHANNELS):
             block = make(forward, backward, self.bias[channels])
-            if made is None:
+            if channels.start == 0:
                 made = block.new_empty(len(self.bias), block.shape[-1])
             made[channels] = block
-        assert made is not None
         return made
 
     def _kernels(self, length: int, block: int) -> Iterator[tuple[slice, Tensor, Tensor]]:
         """Both kernels, a block of channels at a time."""
         positions = self.pos_emb
         dtype = torch.promote_types(positions.z.dtype, torch.float32)
-        z, t, deltas = (part.to(dtype) for part in (positions.z[0, :length], positions.t[0, :length, 0], self.modulation.deltas[0, 0]))
+        z, t, deltas = (
+            part.to(dtype)
+            for part in (positions.z[0, :length], positions.t[0, :length, 0], self.modulation.deltas[0, 0])
+        )
         with torch.autocast(z.device.type, enabled=False):
             networks = self.implicit_filter, self.implicit_filter_rev
             hidden = [network.hidden(z) for network in networks]

@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def fft_length(length: int) -> int:
-    """The FFT's length for ``length`` tokens: at least 2L - 1, so that nothing wraps around, and a product of 2, 3, 5."""
+    """The FFT's length for ``length`` tokens: a product of 2, 3 and 5, at least 2L - 1 so that nothing wraps around."""
     return int(next_fast_len(2 * length - 1, real=True))
 
 
@@ -31,7 +31,8 @@ def taps_on_first(forward: Tensor, backward: Tensor, skip: Tensor) -> Tensor:
 
 def spectrum_of(kernel: Tensor) -> Tensor:
     """The spectrum of a circular kernel, shape (H, n) to (H, n // 2 + 1), complex."""
-    return torch.fft.rfft(kernel)
+    spectrum: Tensor = torch.fft.rfft(kernel)
+    return spectrum
 
 
 def convolve(signal: Tensor, spectrum: Tensor) -> Tensor:
@@ -46,4 +47,5 @@ def convolve(signal: Tensor, spectrum: Tensor) -> Tensor:
     # An FFT has no half precision; the result goes on in the precision that the signal came in.
     precise = signal.to(torch.promote_types(signal.dtype, torch.float32))
     product = torch.fft.rfft(precise, n=size) * spectrum
-    return torch.fft.irfft(product, n=size)[..., :length].to(signal.dtype)
+    convolved: Tensor = torch.fft.irfft(product, n=size)[..., :length]
+    return convolved.to(signal.dtype)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from torch import Tensor, nn
 from torch.nn.functional import conv1d, linear
 
@@ -49,8 +51,7 @@ class MonarchMixer(nn.Module):
         """
         length, width = u.shape[1:]
         weight, bias = self.in_linear.weight, self.in_linear.bias
-        short, short_bias = self.short_filter.weight, self.short_filter.bias
-        assert short_bias is not None
+        short, short_bias = self.short_filter.weight, cast(Tensor, self.short_filter.bias)
 
         def part(rows: slice) -> Tensor:
             p = linear(u, weight[rows], bias[rows]).transpose(1, 2)

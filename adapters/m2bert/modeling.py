@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -41,7 +40,9 @@ FREQ_ALIASES = tuple(
 
 def tied_frequencies(layers: int, prefix: str = "") -> dict[str, str]:
     """The other five names of each filter's frequency, and the one name that they stand for."""
-    filters = [f"{prefix}encoder.layer.{i}.attention.{name}." for i in range(layers) for name in ("filter_fn", "filter_fn2")]
+    filters = [
+        f"{prefix}encoder.layer.{i}.attention.{name}." for i in range(layers) for name in ("filter_fn", "filter_fn2")
+    ]
     return {name + alias: name + FREQ for name in filters for alias in FREQ_ALIASES}
 
 
@@ -69,9 +70,9 @@ class M2BertEncoder(nn.Module):
 
     def forward(self, x: Tensor, hidden_states: list[Tensor] | None = None) -> Tensor:
         """The last hidden states, shape (B, L, H); those before each layer and after the last go to the list."""
-        layers: Iterable[M2BertLayer] = self.layer  # type: ignore[assignment]
-        if fast.applies(self, x):
-            return fast.encode(list(layers), x, hidden_states)
+        layers = self._layers()
+        if fast.applies(layers, x):
+            return fast.encode(layers, x, hidden_states)
         for layer in layers:
             if hidden_states is not None:
                 hidden_states.append(x)
@@ -82,13 +83,16 @@ class M2BertEncoder(nn.Module):
 
     def first(self, x: Tensor) -> Tensor:
         """The last hidden state at position 0 alone, shape (B, H): the last layer need not make the others."""
-        *layers, last = self.layer
-        if fast.applies(self, x):
-            return fast.encode_first([*layers, last], x)
-        for layer in layers:
+        layers = self._layers()
+        if fast.applies(layers, x):
+            return fast.encode_first(layers, x)
+        for layer in layers[:-1]:
             x = layer(x)
-        hidden: Tensor = last(x, first=True)
+        hidden: Tensor = layers[-1](x, first=True)
         return hidden
+
+    def _layers(self) -> list[M2BertLayer]:
+        return cast(list[M2BertLayer], list(self.layer))
 
 
 class M2BertPooler(nn.Module):
@@ -124,9 +128,9 @@ class M2BertPreTrainedModel(PreTrainedModel):
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         """As the reference starts, but each layer drawn for itself; SPEC 4.1."""
-        config: M2BertConfig = self.config
+        config = cast(M2BertConfig, self.config)
         if isinstance(module, nn.Conv1d):
-            for tensor in (module.weight, module.bias):
+            for tensor in (module.weight, cast(Tensor, module.bias)):
                 init.uniform_(tensor, -(SHORT**-0.5), SHORT**-0.5)
         elif isinstance(module, BlockDiagonalLinear):
             init.uniform_(module.weight, -module.weight_bound, module.weight_bound)
@@ -142,7 +146,7 @@ class M2BertPreTrainedModel(PreTrainedModel):
         elif isinstance(module, ExponentialModulation):
             init.copy_(module.deltas, initial_decays(config.hidden_size))
         else:
-            super()._init_weights(module)
+            super()._init_weights(module)  # type: ignore[no-untyped-call]
 
 
 class M2BertModel(M2BertPreTrainedModel):
@@ -158,7 +162,7 @@ class M2BertModel(M2BertPreTrainedModel):
         self.encoder = M2BertEncoder(config)
         self.pooler = M2BertPooler(config) if add_pooling_layer else None
         self._tied_weights_keys = tied_frequencies(config.num_hidden_layers)
-        self.post_init()
+        self.post_init()  # type: ignore[no-untyped-call]
 
     def get_input_embeddings(self) -> nn.Module:
         """The table of words."""
@@ -199,22 +203,25 @@ class M2BertModel(M2BertPreTrainedModel):
         The same as :meth:`forward`'s, at less cost where pooling takes position 0.
         """
         if self.pooler is None:
-            raise LocoError("This M2-BERT has no pooling layer, so it makes no embeddings: load one with pooler weights.")
+            raise LocoError(
+                "This M2-BERT has no pooling layer, so it makes no embeddings: load one with pooler weights."
+            )
         x = self._embedded(input_ids, token_type_ids, None)
-        if self.config.pool_all:
-            pooled = masked_mean(self.encoder(x), attention_mask)
-        else:
-            pooled = self.encoder.first(x)
+        pooled = masked_mean(self.encoder(x), attention_mask) if self.config.pool_all else self.encoder.first(x)
         embedding: Tensor = self.pooler(pooled)
         return embedding
 
-    def _embedded(self, input_ids: Tensor | None, token_type_ids: Tensor | None, inputs_embeds: Tensor | None) -> Tensor:
+    def _embedded(
+        self, input_ids: Tensor | None, token_type_ids: Tensor | None, inputs_embeds: Tensor | None
+    ) -> Tensor:
         given = input_ids if inputs_embeds is None else inputs_embeds
         if given is None or (input_ids is not None and inputs_embeds is not None):
             raise ValueError("give either input_ids or inputs_embeds")
         window = self.config.max_position_embeddings
         if not 1 <= given.shape[1] <= window:
-            raise LocoError(f"This M2-BERT reads 1 to {window} tokens at once, not {given.shape[1]}: cut the text first.")
+            raise LocoError(
+                f"This M2-BERT reads 1 to {window} tokens at once, not {given.shape[1]}: cut the text first."
+            )
         embedded: Tensor = self.embeddings(input_ids, token_type_ids, inputs_embeds)
         return embedded
 
@@ -263,7 +270,7 @@ class M2BertForMaskedLM(M2BertPreTrainedModel):
         self.bert = M2BertModel(config, add_pooling_layer=False)
         self.cls = M2BertHead(config)
         self._tied_weights_keys = {"cls.predictions.decoder.weight": "bert.embeddings.word_embeddings.weight"}
-        self.post_init()
+        self.post_init()  # type: ignore[no-untyped-call]
 
     def get_input_embeddings(self) -> nn.Module:
         """The table of words."""
@@ -316,5 +323,5 @@ class M2BertForMaskedLM(M2BertPreTrainedModel):
         return output if _asked(return_dict, self.config.return_dict) else output.to_tuple()
 
 
-def _asked(argument: bool | None, configured: bool) -> bool:
-    return configured if argument is None else argument
+def _asked(argument: bool | None, configured: bool | None) -> bool:
+    return bool(configured if argument is None else argument)
