@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from loco_adapters.m2bert import M2BertModel, fast, filters, long_convolution, mlp
-from loco_adapters.m2bert.filters import ImplicitFilter, initial_features
 from m2bert_golden import distances, golden, model, within
 from torch import Tensor
+
+from loco_adapters.m2bert import M2BertModel, fast, filters, long_convolution, mlp
+from loco_adapters.m2bert.filters import ImplicitFilter, initial_features
 
 Mutation = Callable[[M2BertModel, pytest.MonkeyPatch], None]
 
