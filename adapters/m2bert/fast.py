@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 # that go through the MLP at once; values of the signals under one FFT call.
 _DOCUMENT_TOKENS = 4096
 _MLP_TOKENS = 1024
-_SIGNAL_VALUES = 1 << 20
+_SIGNAL_VALUES = 1 << 22
 
 
 def applies(layers: Sequence[M2BertLayer], x: Tensor) -> bool:
