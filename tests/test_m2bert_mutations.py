@@ -106,13 +106,13 @@ def _halves_swapped(encoder: M2BertModel, patch: pytest.MonkeyPatch) -> None:
         return hidden
 
     patch.setattr(mlp.MonarchGLU, "forward", forward)
-    patch.setattr(fast, "_gated", lambda h, inner: torch.ops.aten.gelu_(h[:, inner:]).mul_(h[:, :inner]))
+    patch.setattr(fast, "_gated", lambda linear, activated: torch.ops.aten.gelu_(activated).mul_(linear))
 
 
 def _tanh_gelu(encoder: M2BertModel, patch: pytest.MonkeyPatch) -> None:
     gelu = torch.nn.functional.gelu
     patch.setattr(mlp, "gelu", lambda x: gelu(x, approximate="tanh"))
-    patch.setattr(fast, "_gated", lambda h, inner: gelu(h[:, :inner], approximate="tanh").mul_(h[:, inner:]))
+    patch.setattr(fast, "_gated", lambda activated, linear: gelu(activated, approximate="tanh").mul_(linear))
 
 
 def _no_type_row(encoder: M2BertModel, patch: pytest.MonkeyPatch) -> None:

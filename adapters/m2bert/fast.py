@@ -54,6 +54,7 @@ def _as_written(layer: M2BertLayer) -> bool:
         and all(type(part) is ImplicitFilter for part in filters)
         and all(type(part) is BlockDiagonalLinear for part in products)
         and (type(mixer.short_filter), type(mlp.layernorm)) == (nn.Conv1d, nn.LayerNorm)
+        and len(mlp.wo.weight) % 2 == 0  # so that whole blocks are activated, and whole blocks gate them
         and not any(part._forward_hooks or part._forward_pre_hooks for part in parts)
         and all(part.weight.dtype == torch.float32 for part in (*linear, *products, mixer.short_filter, mlp.layernorm))
     )
@@ -113,7 +114,8 @@ class _Workspace:
         self.y = x.new_empty(width, tokens)
         chunk = min(_MLP_TOKENS, tokens)
         self.a = x.new_empty(chunk, width)
-        self.h = x.new_empty(chunk, mlp.gated_layers.weight.shape[0] * mlp.gated_layers.weight.shape[1])
+        self.summed = x.new_empty(chunk, width)
+        self.h = x.new_empty(2, chunk, mlp.gated_layers.weight.shape[1])
         self.mean, self.rstd = x.new_empty(chunk, 1), x.new_empty(chunk, 1)
 
     def layer(self, layer: M2BertLayer, x: Tensor, out: Tensor) -> None:
@@ -183,34 +185,31 @@ class _Workspace:
 
     def _glu(self, out_linear: nn.Linear, mlp: MonarchGLU, out: Tensor) -> None:
         """The mixer's last product and the MLP, from y to hidden states of shape (B, L, H)."""
-        gate, wo = mlp.gated_layers.weight.transpose(1, 2), mlp.wo
-        blocks, inner = len(gate), self.h.shape[1] // 2
+        gate, wo, norm = mlp.gated_layers.weight, mlp.wo, mlp.layernorm
+        pairs, outputs = len(gate) // 2, self.width // len(gate)
         hidden = out.view(-1, self.width)
         for start in range(0, len(hidden), len(self.a)):
             x = hidden[start : start + len(self.a)]
-            a, h = self.a[: len(x)], self.h[: len(x)]
+            a, summed, activated, linear = (part[: len(x)] for part in (self.a, self.summed, *self.h))
             torch.addmm(_bias(out_linear), self.y[:, start : start + len(x)].t(), out_linear.weight.t(), out=a)
-            by_block = a.unflatten(1, (blocks, -1)).transpose(0, 1)
-            torch.bmm(by_block, gate, out=h.unflatten(1, (blocks, -1)).transpose(0, 1))
-            m = _gated(h, inner)
-            a.add_(_bias(wo))
-            by_block.baddbmm_(m.unflatten(1, (blocks, -1)).transpose(0, 1), wo.weight.transpose(1, 2))
-            norm = mlp.layernorm
+            torch.add(a, _bias(wo), out=summed)
+            by_block = a.split(a.shape[1] // len(gate), dim=1)
+            # Block k of G makes channels that are activated, block k + half their gates; their product is what blocks
+            # 2k and 2k + 1 of W read.
+            for k in range(pairs):
+                torch.mm(by_block[k], gate[k].t(), out=activated)
+                torch.mm(by_block[k + pairs], gate[k + pairs].t(), out=linear)
+                for block, m in zip((2 * k, 2 * k + 1), _gated(activated, linear).chunk(2, dim=1), strict=True):
+                    summed[:, block * outputs : (block + 1) * outputs].addmm_(m, wo.weight[block].t())
+            mean, rstd = self.mean[: len(x)], self.rstd[: len(x)]
             torch.ops.aten.native_layer_norm.out(
-                a,
-                [self.width],
-                norm.weight,
-                norm.bias,
-                norm.eps,
-                out0=x,
-                out1=self.mean[: len(x)],
-                out2=self.rstd[: len(x)],
+                summed, [self.width], norm.weight, norm.bias, norm.eps, out0=x, out1=mean, out2=rstd
             )
 
 
-def _gated(h: Tensor, inner: int) -> Tensor:
-    """gelu(h[:I]) * h[I:], in place."""
-    gated: Tensor = torch.ops.aten.gelu_(h[:, :inner]).mul_(h[:, inner:])
+def _gated(activated: Tensor, linear: Tensor) -> Tensor:
+    """gelu(activated) * linear, in the memory of the former."""
+    gated: Tensor = torch.ops.aten.gelu_(activated).mul_(linear)
     return gated
 
 
