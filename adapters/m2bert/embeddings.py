@@ -27,10 +27,12 @@ class M2BertEmbeddings(nn.Module):
         self, input_ids: Tensor | None, token_type_ids: Tensor | None = None, inputs_embeds: Tensor | None = None
     ) -> Tensor:
         """Token ids of shape (B, L), or word vectors of shape (B, L, H), to x0 of shape (B, L, H)."""
-        words: Tensor = self.word_embeddings(input_ids) if inputs_embeds is None else inputs_embeds
+        summed: Tensor = self.word_embeddings(input_ids) if inputs_embeds is None else inputs_embeds
         types = self.token_type_embeddings.weight[0]
         if token_type_ids is not None:
             types = self.token_type_embeddings(token_type_ids)
-        positions = self.position_embeddings.weight[: words.shape[1]]
-        embedded: Tensor = self.dropout(self.LayerNorm(words + types + positions))
+        # One name, so that at a long window no more than two of these sums are in memory.
+        summed = summed + types
+        summed = summed + self.position_embeddings.weight[: summed.shape[1]]
+        embedded: Tensor = self.dropout(self.LayerNorm(summed))
         return embedded
