@@ -15,7 +15,7 @@ from .long_convolution import convolve, spectrum_of, taps_on_first, two_sided_ke
 # The first channel's window falls to a hundredth after 1.5 times the model's window, the last one's after 0.3 times.
 _TARGET, _FAST, _SLOW = 0.01, 0.3, 1.5
 # Channels generated at once where nobody differentiates: the network's outputs never stand whole beside the kernels.
-_CHANNELS = 128
+_CHANNELS = 32
 
 
 def initial_times(window: int) -> Tensor:
