@@ -379,7 +379,7 @@ def test_an_interrupt_keeps_the_batches_under_way(tmp_path: Path) -> None:
     class Interrupted(WordEncoder):
         def encode(self, inputs: Sequence[Input]) -> list[Float32]:
             vectors = super().encode(inputs)
-            if len(self.log) == 5:
+            if len(self.log) in (5, 30):  # again should the first one strike where Python drops it, as in a gc callback
                 os.kill(os.getpid(), signal.SIGINT)
             return vectors
 
