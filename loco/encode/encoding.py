@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
@@ -148,7 +149,8 @@ class _Lanes:
     def __init__(self, encoder: Encoder, space: Space, texts: Texts, role: Role, bar: Meter) -> None:
         self._encoder, self._space, self._texts, self._role, self._bar = encoder, space, texts, role, bar
         self._pool = ThreadPoolExecutor(encoder.traits.concurrency)
-        self._under_way: dict[Future[list[Float32]], _Batch] = {}
+        self._under_way: set[Future[None]] = set()
+        self._finished: deque[tuple[_Batch, Float32]] = deque()  # until it is in the store, whatever interrupts that
         self._own: set[bytes] = set()  # keys of what this pass computes or has computed
         self.work = Work()
 
@@ -156,13 +158,8 @@ class _Lanes:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        for future in list(self._under_way):
-            if future.cancel():
-                del self._under_way[future]
-        self._pool.shutdown(wait=True)
-        for future, batch in self._under_way.items():
-            if future.exception() is None:
-                self._store(batch, future.result())
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._store()
 
     def encode(self, group: _Group) -> None:
         """Set the encoder to what is missing of a group; returns when it is busy with the last of it."""
@@ -181,8 +178,7 @@ class _Lanes:
             while len(self._under_way) > self._encoder.traits.concurrency:
                 self._collect()
             self._own.update(key for job in missing for key in job.keys)
-            inputs = [job.input for job in missing]
-            self._under_way[self._pool.submit(encoded, self._encoder, inputs)] = batch
+            self._under_way.add(self._pool.submit(self._compute, batch))
 
     def _missing(self, jobs: Sequence[Job]) -> list[Job]:
         """Those of the jobs that are not in the store."""
@@ -196,22 +192,21 @@ class _Lanes:
             self._collect()
 
     def _collect(self) -> None:
-        done, _ = wait(self._under_way, return_when=FIRST_COMPLETED)
+        done, self._under_way = wait(self._under_way, return_when=FIRST_COMPLETED)
+        self._store()
         for future in done:
-            batch = self._under_way.pop(future)
-            try:
-                vectors = future.result()
-            except MemoryError as error:
-                tokens = max(job.input.tokens for job in batch.jobs)
-                raise LocoError(
-                    f"An input of {tokens:,} tokens, as of {self._named(batch.jobs[0])}, does not fit into memory even "
-                    f"alone. Choose a smaller size, as in --strategy 'chunk({max(tokens // 2, 1)})', or another "
-                    "--device."
-                ) from error
-            self._store(batch, vectors)
+            future.result()
 
-    def _store(self, batch: _Batch, vectors: Sequence[Float32]) -> None:
-        rows = np.concatenate(vectors)
+    def _compute(self, batch: _Batch) -> None:
+        """What happens in a lane. Raises LocoError where no sound vectors come of the batch."""
+        try:
+            rows = np.concatenate(encoded(self._encoder, [job.input for job in batch.jobs]))
+        except MemoryError as error:
+            tokens = max(job.input.tokens for job in batch.jobs)
+            raise LocoError(
+                f"An input of {tokens:,} tokens, as of {self._named(batch.jobs[0])}, does not fit into memory even "
+                f"alone. Choose a smaller size, as in --strategy 'chunk({max(tokens // 2, 1)})', or another --device."
+            ) from error
         sound = np.isfinite(rows).all(axis=1) & rows.any(axis=1)
         if not sound.all():
             row = int(np.flatnonzero(~sound)[0])
@@ -222,12 +217,18 @@ class _Lanes:
                 f"({owner.input.tokens:,} tokens). No score can come of that; try --dtype float32 if it ran in "
                 "another precision, else mend the model."
             )
-        keys = [key for job in batch.jobs for key in job.keys]
-        tokens = sum(job.input.tokens for job in batch.jobs)
-        self._space.add(keys, rows)
-        self.work.encoded += len(batch.jobs)
-        self.work.encoded_tokens += tokens
-        self._bar.advance(batch.texts, batch.characters, tokens)
+        self._finished.append((batch, rows))
+
+    def _store(self) -> None:
+        """Store what is finished. Where an interrupt strikes, it is still there for the next call."""
+        while self._finished:
+            batch, rows = self._finished[0]
+            self._space.add([key for job in batch.jobs for key in job.keys], rows)
+            self._finished.popleft()
+            tokens = sum(job.input.tokens for job in batch.jobs)
+            self.work.encoded += len(batch.jobs)
+            self.work.encoded_tokens += tokens
+            self._bar.advance(batch.texts, batch.characters, tokens)
 
     def _named(self, job: Job) -> str:
         return _named(self._texts, self._role, job.text)
