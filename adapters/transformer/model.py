@@ -53,8 +53,8 @@ class TransformerEncoder:
     """An encoder (:class:`loco.models.protocols.Encoder`) made of modules of sentence-transformers.
 
     ``modules`` are a transformer on the CPU, a pooling, and any number of others; each device gets a copy. A single CPU
-    computes a batch on each core, all with the same modules: that is a fifth faster than all cores on one batch, which
-    wait for each other at every layer.
+    computes a batch on each core, all with the same modules: cores that share a batch wait for each other at every
+    layer.
     """
 
     def __init__(
