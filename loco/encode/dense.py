@@ -15,7 +15,7 @@ from loco.errors import LocoError
 from loco.models.protocols import Encoder, Role
 from loco.phases import phase
 from loco.rank.compression import compress, cut
-from loco.rank.nearest import VectorError, Vectors, nearest
+from loco.rank.nearest import Rows, VectorError, Vectors, nearest
 from loco.rank.ranking import Coverage, Float32, Integers, Pool, Ranking, VectorUse
 from loco.tasks.data import TaskData
 
@@ -71,13 +71,12 @@ class _Search:
         traits = self._encoder.traits
         queries, documents = self._vectors(strategy, "query"), self._vectors(strategy, "document")
         try:
-            if self._form.precision == "float32":
-                size = 4 * documents.dim
-                hits = nearest(self._task.queries.ids, queries, documents, self._pool, k, traits.similarity)
-            else:
-                compressed = compress(documents, self._form.precision, traits.similarity)
+            index: Rows = documents
+            size = 4 * documents.dim
+            if self._form.precision != "float32":
+                index = compressed = compress(documents, self._form.precision, traits.similarity)
                 size = compressed.bytes_per_row
-                hits = nearest(self._task.queries.ids, queries, compressed, self._pool, k, traits.similarity)
+            hits = nearest(self._task.queries.ids, queries, index, self._pool, k, traits.similarity)
         except VectorError as error:
             texts = self._task.queries if error.role == "query" else self._task.documents
             raise LocoError(
