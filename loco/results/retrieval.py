@@ -1,43 +1,23 @@
-"""The result file: one model under one strategy on one task, with everything needed to believe or repeat it.
-
-Checked on write and on read. ``docs/result.schema.json`` is generated from these classes.
-"""
+"""A retrieval result: one model under one strategy on one task, with everything needed to believe or repeat it."""
 
 from __future__ import annotations
 
-import hashlib
 import math
-import re
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AwareDatetime, Field, model_validator
 
 from loco.environment import Environment
-from loco.errors import LocoError
-from loco.files import sha256_of, write_atomically
 from loco.models.card import PLAIN, ModelIdentity
+from loco.results.parts import Count, Name, Part, Seconds, Sha256, Share
 from loco.score.metrics import MEASURES, PRIMARY
 from loco.tasks.card import task_cards
 from loco.tasks.data import ContentHashes, Counts, Provenance, Split, Variant
 
-LARGEST_FILE = 50_000_000
 _ROUNDING = 1e-6
 
-# What a stranger names things must not reach a terminal as a control sequence.
-Name = Annotated[str, Field(min_length=1, max_length=200, pattern=PLAIN)]
-Share = Annotated[float, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=0)]
-Seconds = Annotated[float, Field(ge=0)]
-Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
-
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Metric(_Part):
+class Metric(Part):
     """Mean over the queries, and the ends of its confidence interval (absent where others reported the mean alone)."""
 
     value: Share
@@ -59,7 +39,7 @@ class Metric(_Part):
         return self
 
 
-class Bootstrap(_Part):
+class Bootstrap(Part):
     """How the intervals were made: percentile bootstrap over queries."""
 
     confidence: Share
@@ -67,7 +47,7 @@ class Bootstrap(_Part):
     seed: int
 
 
-class TaskRecord(_Part):
+class TaskRecord(Part):
     """The rows that were evaluated."""
 
     provenance: Provenance
@@ -75,7 +55,7 @@ class TaskRecord(_Part):
     content: ContentHashes
 
 
-class RoleCoverage(_Part):
+class RoleCoverage(Part):
     """What the model saw of the texts of one role, in its own tokens (for BM25: index terms).
 
     ``texts_empty`` have no token at all: nothing is found by them, and they are not found.
@@ -94,7 +74,7 @@ class RoleCoverage(_Part):
         return self
 
 
-class VectorRecord(_Part):
+class VectorRecord(Part):
     """The vectors behind a ranking.
 
     ``fingerprint`` is a hash of the weights, the tokenizer and all else that decides a vector. ``bytes_per_document``
@@ -115,14 +95,14 @@ class VectorRecord(_Part):
     inputs_reused: Count
 
 
-class PhaseRecord(_Part):
+class PhaseRecord(Part):
     """Wall-clock seconds, and the process's peak memory up to the end of the phase."""
 
     seconds: Seconds
     peak_bytes: Count
 
 
-class Measurement(_Part):
+class Measurement(Part):
     """What only the run itself can know.
 
     ``identity`` is the hash of all that determines the ranking: equal identities need no second run. ``per_query`` is
@@ -151,13 +131,14 @@ class Measurement(_Part):
     finished_at: AwareDatetime
 
 
-class Result(_Part):
+class Result(Part):
     """One row of evidence.
 
     ``origin`` is "measured" (with ``measurement``) or "reported" (with ``source``: who reported it, and where).
     ``vector_form`` says how vectors were made smaller before searching ("dim=128, int8"), empty where they were not.
     """
 
+    kind: Literal["retrieval"] = "retrieval"
     schema_version: Literal[1]
     origin: Literal["measured", "reported"]
     source: str = Field(default="", max_length=2000)
@@ -195,90 +176,3 @@ class Result(_Part):
         if abs(mean - stated) > _ROUNDING:
             raise ValueError(f"the per-query values average {mean:.6f}, but {PRIMARY} says {stated:.6f}")
         return self
-
-
-def result_path(model: str, strategy: str, variant: str, task: str, vector_form: str = "") -> Path:
-    """Where a result belongs below a folder of results."""
-    way = f"{strategy}, {vector_form}" if vector_form else strategy
-    return Path(_slug(model), _slug(way), variant, f"{_slug(task)}.json")
-
-
-def json_schema() -> dict[str, object]:
-    """The JSON Schema of a result file."""
-    schema = Result.model_json_schema()
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "loco result"}
-
-
-def write_result(result: Result, run: bytes | None, folder: Path) -> Path:
-    """Write a result below ``folder``, and its gzipped TREC run beside it; returns the result's path.
-
-    The run comes first: where a result stands, its run stands too.
-    """
-    path = folder / result_path(result.model.name, result.strategy, result.variant, result.task, result.vector_form)
-    content = result.model_dump_json(indent=2) + "\n"
-    Result.model_validate_json(content)
-    if run is not None:
-        write_atomically(run_path(path), run)
-    write_atomically(path, content.encode())
-    return path
-
-
-def run_path(result_path: Path) -> Path:
-    """The TREC run file beside a result file."""
-    return result_path.with_name(f"{result_path.stem}.run.gz")
-
-
-def read_result(path: Path | str) -> Result:
-    """Read and check a result file. A LocoError says what is wrong with it in one line."""
-    path = Path(path)
-    try:
-        if not path.is_file():
-            raise LocoError(f"{path} is not a file.")
-        if path.stat().st_size > LARGEST_FILE:
-            raise LocoError(f"{path} is larger than {LARGEST_FILE:,} bytes: not a result file.")
-        return Result.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise LocoError(f"Cannot read {path}: {error.strerror}.") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "file"
-        more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-        raise LocoError(f"{path} is not a valid result: {where}: {_one_line(first['msg'])}{more}.") from error
-
-
-def check_run(path: Path, result: Result) -> None:
-    """Raise a LocoError where the TREC run beside a measured result at ``path`` is missing or another one's."""
-    run = run_path(path)
-    if result.measurement is None:
-        return
-    if not run.is_file():
-        raise LocoError(f"{path} has no run beside it: {run.name} is missing.")
-    if sha256_of(run) != result.measurement.run_sha256:
-        raise LocoError(f"{run} is not the run that {path.name} was scored from.")
-
-
-def result_files(path: Path) -> Iterator[Path]:
-    """The result files at ``path``: itself, or every ``*.json`` below it, sorted."""
-    if path.is_dir():
-        yield from sorted(file for file in path.rglob("*.json") if file.is_file() and not file.name.startswith("."))
-    elif path.exists():
-        yield path
-    else:
-        raise LocoError(f"No file or folder {path}. Write results with: loco eval --model bm25")
-
-
-def _slug(name: str) -> str:
-    """A name as one path component, no two names as the same one.
-
-    A slash becomes two underscores; where anything else but letters, digits, dot, dash and underscore had to go, a
-    hash of the name is added.
-    """
-    plain = name.replace("/", "__")
-    safe = re.sub(r"[^\w.-]+", "-", plain, flags=re.ASCII).strip(".-")
-    if safe == plain and "__" not in name:
-        return safe
-    return f"{safe}-{hashlib.sha256(name.encode()).hexdigest()[:8]}".lstrip("-")
-
-
-def _one_line(message: str) -> str:
-    return " ".join(message.removeprefix("Value error, ").split())

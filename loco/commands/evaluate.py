@@ -1,0 +1,108 @@
+"""Evaluate a model on built tasks."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from loco.commands.model_options import ChosenModel, takes_model
+from loco.commands.options import (
+    DataOption,
+    ForceOption,
+    JsonOption,
+    VariantOption,
+    chosen_tasks,
+    print_json,
+    raise_all,
+)
+from loco.errors import LocoError
+
+if TYPE_CHECKING:
+    from loco.evaluation import Evaluated
+
+
+@takes_model
+def eval_command(
+    model: ChosenModel,
+    task: Annotated[
+        list[str] | None, typer.Option("--task", metavar="TASK", help="A task, again for more; `all` for all built.")
+    ] = None,
+    variant: VariantOption = "release",
+    dim: Annotated[
+        int | None, typer.Option("--dim", metavar="N", min=1, help="Keep N numbers of each vector (Matryoshka).")
+    ] = None,
+    quantise: Annotated[
+        str, typer.Option("--quantise", metavar="NAME", help="Documents as float32, int8 or binary.")
+    ] = "float32",
+    data: DataOption = None,
+    out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Folder for result files and TREC runs.")] = Path(
+        "results"
+    ),
+    force: ForceOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Evaluate a model on built tasks, one result file a task and strategy.
+
+    Vectors are kept in the embedding store as they are made: a run that is interrupted goes on where it ended.
+    """
+    from loco.encode.forms import form_named
+    from loco.evaluation import Options, evaluate_tasks
+    from loco.report import results as report
+    from loco.results import summary
+    from loco.settings import data_folder
+    from loco.tasks.data import variant_named
+
+    card = model.card
+    form_named(quantise, dim, card, model.runtime.dtype)
+    folder = data_folder(data)
+    names = chosen_tasks(task or ["all"], variant_named(variant), folder)
+    command = shlex.join(["loco", *sys.argv[1:]])
+    options = Options(model.strategy, dim, quantise, model.runtime, model.cache)
+    evaluated: list[Evaluated] = []
+    problem = ""
+    try:
+        for done in evaluate_tasks(card, names, variant, options, command, data=folder, out=out, force=force):
+            evaluated.append(done)
+    except LocoError as error:
+        if not evaluated:
+            raise
+        problem = str(error)  # told after what was finished before it
+    reused = sum(done.reused for done in evaluated)
+    if reused:
+        typer.echo(f"{reused} of {len(evaluated)} results were there already; --force measures them again.", err=True)
+    if as_json:
+        print_json(
+            {
+                "model": card.name,
+                "variant": variant,
+                "averages": [
+                    {
+                        "strategy": group[0].strategy,
+                        "vector_form": group[0].vector_form,
+                        "tasks": len(group),
+                        "ndcg@10": round(summary.average(group), 6),
+                    }
+                    for group in summary.grouped([done.result for done in evaluated])
+                ],
+                "results": [
+                    {
+                        "path": str(done.path),
+                        "reused": done.reused,
+                        "task": done.result.task,
+                        "equivalent": summary.equivalent(done.result),
+                        "strategy": done.result.strategy,
+                        "vector_form": done.result.vector_form,
+                        "coverage": summary.coverage(done.result),
+                        "metrics": {name: metric.model_dump() for name, metric in done.result.metrics.items()},
+                    }
+                    for done in evaluated
+                ],
+            }
+        )
+    else:
+        report.print_results([done.result for done in evaluated])
+    raise_all([problem] if problem else [])
