@@ -8,7 +8,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from loco.commands import cache, evaluate, models, results, tasks
+from loco.commands import cache, cluster, compare, evaluate, explain, models, needle, results, speed, tasks
 from loco.errors import LocoError
 
 USAGE_ERROR = 2
@@ -60,8 +60,15 @@ app.command("audit")(tasks.audit_command)
 app.command("export")(tasks.export_command)
 app.command("import")(tasks.import_command)
 app.command("eval")(evaluate.eval_command)
+app.command("needle-haystack")(needle.needle_command)
+app.command("speed")(speed.speed_command)
+app.command("cluster")(cluster.cluster_command)
+app.command("compare")(compare.compare_command)
+app.command("explain")(explain.explain_command)
 models_app.callback()(models.models_command)
 models_app.command("show")(models.models_show_command)
+models_app.command("convert")(models.models_convert_command)
+models_app.command("extend")(models.models_extend_command)
 results_app.command("show")(results.results_show_command)
 results_app.command("validate")(results.results_validate_command)
 cache_app.command("ls")(cache.cache_ls_command)

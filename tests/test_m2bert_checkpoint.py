@@ -18,7 +18,8 @@ from transformers import AutoModel, AutoModelForMaskedLM
 
 from loco.errors import LocoError
 from loco_adapters.m2bert import M2BertConfig, M2BertForMaskedLM, M2BertModel
-from loco_adapters.m2bert.checkpoint import convert, load_masked_lm, load_model, read_weights
+from loco_adapters.m2bert.checkpoint import load_either, load_masked_lm, load_model, read_weights
+from loco_adapters.m2bert.tool import tool
 from loco_adapters.m2bert.warm_start import extend
 
 WINDOW = 24
@@ -160,7 +161,7 @@ def test_a_head_beside_a_pooler_is_left_out(tmp_path: Path, encoder: M2BertModel
     head = {name: tensor for name, tensor in predictor.state_dict().items() if name.startswith("cls.")}
     path = _write_flat(_published(encoder) | head, tmp_path)
     assert torch.equal(_embedding(load_model(path)), _embedding(encoder))
-    assert convert(path, tmp_path / "clean") == "M2BertModel"
+    assert type(load_either(path)) is M2BertModel
 
 
 def test_half_precision_weights_are_read_as_single_precision(tmp_path: Path, encoder: M2BertModel) -> None:
@@ -180,19 +181,20 @@ def test_a_converted_checkpoint_is_what_transformers_loads(
     tmp_path: Path, request: pytest.FixtureRequest, kind: str
 ) -> None:
     model = request.getfixturevalue(kind)
-    written = convert(_write_flat(_published(model), tmp_path), tmp_path / "clean")
-    assert written == type(model).__name__
+    written = tool().convert(_write_flat(_published(model), tmp_path), tmp_path / "clean", allow_pickle=False)
+    kind = "embeds texts" if kind == "encoder" else "predicts masked tokens"
+    assert written == f"an M2-BERT that {kind}, window {model.config.max_position_embeddings}, without tokenizer"
     assert sorted(path.name for path in (tmp_path / "clean").iterdir()) == ["config.json", "model.safetensors"]
     kept = load_file(tmp_path / "clean" / "model.safetensors")
     assert not [name for name in kept if "flashfft" in name or "position_ids" in name]
     assert len([name for name in kept if name.endswith(".freq")]) == 4
-    auto = AutoModel if kind == "encoder" else AutoModelForMaskedLM
+    auto = AutoModel if type(model) is M2BertModel else AutoModelForMaskedLM
     loaded, report = auto.from_pretrained(tmp_path / "clean", output_loading_info=True)
     assert not any(report.values())
     with torch.inference_mode():
         assert torch.equal(loaded.eval()(IDS)[0], model(IDS)[0])
     with pytest.raises(LocoError, match="already exists"):
-        convert(tmp_path / "tuned.pt", tmp_path / "clean")
+        tool().convert(tmp_path / "tuned.pt", tmp_path / "clean", allow_pickle=False)
 
 
 def _without(*ends: str) -> Callable[[State], State]:

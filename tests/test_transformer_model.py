@@ -189,9 +189,9 @@ def test_two_replicas_compute_in_two_threads_at_the_same_time(plain: Path, monke
     meeting = threading.Barrier(2)
     forward = two._forward
 
-    def met(replica: Any, inputs: Sequence[Input]) -> Any:
+    def met(*batch: Any) -> Any:
         meeting.wait(timeout=30)  # broken unless two are in here
-        return forward(replica, inputs)
+        return forward(*batch)
 
     monkeypatch.setattr(two, "_forward", met)
     inputs = inputs_of(one, SHORT)
@@ -212,7 +212,7 @@ def test_a_batch_that_does_not_fit_is_a_memory_error_and_the_next_one_is_compute
     before = encoder.encode(inputs)
     with monkeypatch.context() as patched:
         patched.setattr(BertModel, "forward", lambda *_, **__: torch.empty(1 << 50))
-        with pytest.raises(MemoryError, match="3 inputs"):
+        with pytest.raises(MemoryError, match="does not fit on cpu"):
             encoder.encode(inputs)
         patched.setattr(BertModel, "forward", lambda *_, **__: torch.ones(2) @ torch.ones(3))
         with pytest.raises(RuntimeError, match="inconsistent"):
@@ -389,9 +389,9 @@ def test_weights_that_are_no_numbers_reach_the_caller(plain: Path, tmp_path: Pat
 
 def test_a_dimension_that_changes_is_an_error(plain: Path) -> None:
     encoder = loaded(plain, pooling="mean")
-    replica = encoder._replicas.get()
-    replica.pooling.forward = lambda features: {"sentence_embedding": features["token_embeddings"][:, 0, :5]}  # type: ignore[assignment]
-    encoder._replicas.put(replica)
+    modules, device = encoder._replicas._free.get()
+    modules[1].forward = lambda features: {"sentence_embedding": features["token_embeddings"][:, 0, :5]}
+    encoder._replicas._free.put((modules, device))
 
     with pytest.raises(LocoError, match="vectors of 5 dimensions after some of 16"):
         encoder.encode(inputs_of(encoder, SHORT))

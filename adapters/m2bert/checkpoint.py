@@ -18,13 +18,12 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from loco.errors import LocoError
-from loco.files import replacing_folder
 
 from .configuration import M2BertConfig
 from .filters import initial_decays, initial_times
 from .modeling import FREQ, FREQ_ALIASES, M2BertForMaskedLM, M2BertModel
 
-_WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
+WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 # DataParallel's and Composer's wrappers, one around the other.
 _WRAPPERS = re.compile(r"^(?:module\.|model\.)+")
 _BASE = ("embeddings.", "encoder.", "pooler.")
@@ -68,7 +67,7 @@ def read_weights(path: Path, config: M2BertConfig | None = None, *, allow_pickle
     Raises LocoError for a file that is damaged, needs ``allow_pickle``, holds other weights than the configuration has
     (all named up to a few), or holds a value that is not finite.
     """
-    file = _weight_file(path)
+    file = weight_file(path)
     raw = _stripped(_state(_container(file, allow_pickle), file), file)
     tensors = _with_one_frequency(raw, file)
     if config is None:
@@ -94,20 +93,13 @@ def load_masked_lm(path: Path, config: M2BertConfig | None = None, *, allow_pick
     return _masked_lm(read_weights(path, config, allow_pickle=allow_pickle))
 
 
-def convert(source: Path, target: Path, *, allow_pickle: bool = False) -> str:
-    """Write a checkpoint as a clean folder: ``config.json`` and ``model.safetensors`` for transformers to load.
+def load_either(path: Path, *, allow_pickle: bool = False) -> M2BertModel | M2BertForMaskedLM:
+    """What a checkpoint is: the encoder where it has a pooler (a head beside it is left out), else the masked LM.
 
-    With a pooler it becomes an M2BertModel (a head beside it is left out), else an M2BertForMaskedLM; the name of the
-    class is returned. The folder appears whole or not at all. Raises LocoError as :func:`read_weights`, and where the
-    target exists.
+    Raises LocoError as :func:`read_weights`.
     """
-    if target.exists():
-        raise LocoError(f"{target} already exists. Choose another folder or remove it.")
-    weights = read_weights(source, allow_pickle=allow_pickle)
-    model = _encoder(weights) if weights.pools else _masked_lm(weights)
-    with replacing_folder(target) as fresh:
-        model.save_pretrained(fresh)
-    return type(model).__name__
+    weights = read_weights(path, allow_pickle=allow_pickle)
+    return _encoder(weights) if weights.pools else _masked_lm(weights)
 
 
 def _encoder(weights: Weights) -> M2BertModel:
@@ -155,15 +147,16 @@ def fill(model: M2BertModel | M2BertForMaskedLM, tensors: dict[str, Tensor]) -> 
     model.tie_weights()
 
 
-def _weight_file(path: Path) -> Path:
+def weight_file(path: Path) -> Path:
+    """The file with the weights: the path itself, or one of a folder. Raises LocoError where there is none."""
     if path.is_file():
         return path
     if not path.is_dir():
         raise LocoError(f"There is no checkpoint {path}.")
-    for name in _WEIGHT_FILES:
+    for name in WEIGHT_FILES:
         if (path / name).is_file():
             return path / name
-    raise LocoError(f"The folder {path} holds none of {', '.join(_WEIGHT_FILES)}: name the file itself.")
+    raise LocoError(f"The folder {path} holds none of {', '.join(WEIGHT_FILES)}: name the file itself.")
 
 
 def _container(file: Path, allow_pickle: bool) -> Any:

@@ -5,15 +5,11 @@ The transformer runs in the precision asked for; pooling and everything after it
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -28,6 +24,7 @@ from loco.rank.ranking import Float32
 from .checkpoint import Checkpoint, obtain
 from .devices import devices_of, dtype_of
 from .loading import load_modules
+from .replicas import Replicas
 from .settings import Parameters, parameters_of
 from .tokens import TokenizedText, Tokenizer
 
@@ -35,18 +32,6 @@ from .tokens import TokenizedText, Tokenizer
 # busy, and a batch that does not fit is halved.
 _BATCH_TOKENS = {"cpu": 1024}
 _BATCH_TOKENS_ON_GPU = 65_536
-
-_NO_MEMORY = ("out of memory", "not enough memory", "can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
-
-
-@dataclass(frozen=True)
-class _Replica:
-    """A model on a device: the transformer, the pooling, and what comes after it."""
-
-    transformer: torch.nn.Module
-    pooling: torch.nn.Module
-    tail: tuple[torch.nn.Module, ...]
-    device: torch.device
 
 
 class TransformerEncoder:
@@ -66,21 +51,15 @@ class TransformerEncoder:
         devices: Sequence[torch.device],
         batch_tokens: int | None,
     ) -> None:
-        transformer, pooling, *tail = modules
+        transformer, pooling, *_ = modules
         self.card = card
         self._tokenizer = Tokenizer(transformer.tokenizer, parameters.prompts)
         self._padding = _usable(self._tokenizer.pad_id, transformer)
         self._window = card.max_tokens if parameters.padding == "window" else None
         self._always_masked = checkpoint.runs_code  # not all code that comes with checkpoints can do without
         self._cut = checkpoint.configs.truncate_dim
-        self._replicas: SimpleQueue[_Replica] = SimpleQueue()
         kind = devices[0].type
-        self._cores = torch.get_num_threads() if kind == "cpu" and len(devices) == 1 else 1
-        for place, device in enumerate(devices):
-            own = [transformer, pooling, *tail] if place == len(devices) - 1 else copy.deepcopy(list(modules))
-            first, second, *rest = (module.to(device) for module in own)
-            for _ in range(self._cores):
-                self._replicas.put(_Replica(first, second, tuple(rest), device))
+        self._replicas = Replicas(torch.nn.ModuleList(modules), devices, core_each=True)
         self._name, self._dim = checkpoint.configs.name, 0
         probe = self.tokenize(["a probe"], "document")[0]
         self._dim = self.encode([probe.input(0, probe.tokens)])[0].shape[1]
@@ -95,7 +74,7 @@ class TransformerEncoder:
             unit_length=type(modules[-1]).__name__ == "Normalize" and self._cut is None,
             spans=pooling.pooling_mode == "mean",
             batch_tokens=batch_tokens or _BATCH_TOKENS.get(kind, _BATCH_TOKENS_ON_GPU),
-            concurrency=len(devices) * self._cores,
+            concurrency=self._replicas.count,
         )
 
     def overhead(self, role: Role) -> int:
@@ -111,15 +90,7 @@ class TransformerEncoder:
 
         Computes on whichever device is free. Raises MemoryError for a batch that does not fit on it.
         """
-        replica = self._replicas.get()
-        try:
-            vectors = self._computed(replica, inputs)
-        finally:
-            self._replicas.put(replica)
-        if vectors is None:
-            if replica.device.type != "cpu":
-                torch.get_device_module(replica.device).empty_cache()
-            raise MemoryError(f"a batch of {len(inputs)} inputs does not fit on {replica.device}")
+        vectors = self._replicas.compute(lambda modules, device: self._forward(modules, device, inputs))
         if self._dim and vectors.shape[1] != self._dim:
             raise LocoError(
                 f"{self._name} gave vectors of {vectors.shape[1]} dimensions after some of {self._dim}. "
@@ -128,29 +99,17 @@ class TransformerEncoder:
         ends = np.cumsum([each.vectors for each in inputs])
         return [part.copy() for part in np.split(vectors, ends[:-1])]
 
-    def _computed(self, replica: _Replica, inputs: Sequence[Input]) -> Float32 | None:
-        """The vectors of a batch one below the other, or None where memory runs out.
-
-        What a failed pass has allocated hangs on the exception, so the cache is emptied only after that is gone.
-        """
-        try:
-            with _one_core_of(self._cores) if self._cores > 1 else nullcontext():
-                return self._forward(replica, inputs)
-        except RuntimeError as error:
-            if not (isinstance(error, torch.OutOfMemoryError) or any(sign in str(error) for sign in _NO_MEMORY)):
-                raise
-            return None
-
-    @torch.inference_mode()
-    def _forward(self, replica: _Replica, inputs: Sequence[Input]) -> Float32:
-        features = self._features(inputs, replica.device)
+    def _forward(self, modules: torch.nn.ModuleList, device: torch.device, inputs: Sequence[Input]) -> Float32:
+        """The vectors of a batch, one below the other."""
+        transformer, pooling, *tail = modules
+        features = self._features(inputs, device)
         shape = features["input_ids"].shape
-        features = replica.transformer(features)
+        features = transformer(features)
         tokens = features["token_embeddings"] = features["token_embeddings"].float()
         if tokens.shape[:2] != shape:
             raise LocoError(f"{self._name} does not give a vector for each token, as loco needs. Take another model.")
         if not all(each.spans for each in inputs):
-            pooled = replica.pooling(features)["sentence_embedding"]
+            pooled = pooling(features)["sentence_embedding"]
         rows = [
             torch.stack([tokens[place, start:stop].mean(dim=0) for start, stop in each.spans])
             if each.spans
@@ -158,7 +117,7 @@ class TransformerEncoder:
             for place, each in enumerate(inputs)
         ]
         ends = {"sentence_embedding": torch.cat(rows)}
-        for module in replica.tail:
+        for module in tail:
             ends = module(ends)
         vectors: Float32 = ends["sentence_embedding"][:, : self._cut].float().cpu().numpy()
         return vectors
@@ -186,16 +145,6 @@ class TransformerEncoder:
             "prompts": parameters.prompts,
         }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-
-@contextmanager
-def _one_core_of(cores: int) -> Iterator[None]:
-    """Have this thread compute by itself: PyTorch keeps the number of threads for each thread that calls it."""
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(cores)
 
 
 def transformer_encoder(card: ModelCard, runtime: Runtime) -> TransformerEncoder:

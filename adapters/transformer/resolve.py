@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import get_args
 
@@ -38,12 +38,30 @@ def resolve(name: str, settings: Mapping[str, str]) -> ModelCard | None:
     if name.startswith(_PATH) or _is_folder(name):
         configs = local_configs(name)
         revision = f"sha256:{local_contents(configs)[:_PREFIX]}"
+        if _is_m2bert(configs):
+            return _m2bert(configs, name, revision, (), settings)
         return _card(configs.folder.name, name, "local checkpoint", "", revision, configs, settings)
     if _HUB_ID.fullmatch(name):
         commit = commit_of(name)
-        configs, _ = hub_configs(name, commit)
+        configs, published = hub_configs(name, commit)
+        if _is_m2bert(configs):
+            return _m2bert(configs, None, commit, published, settings)
         return _card(name, None, "from the hub", f"https://huggingface.co/{name}", commit, configs, settings)
     return None
+
+
+def _is_m2bert(configs: Configs) -> bool:
+    """Whether it is one for the adapter of that family; older ones on the hub call themselves bert."""
+    said = configs.transformer
+    return said.get("model_type") == "m2_bert" or "monarch_mixer_sequence_mixing" in said
+
+
+def _m2bert(
+    configs: Configs, checkpoint: str | None, revision: str, published: Sequence[str], settings: Mapping[str, str]
+) -> ModelCard:
+    from ..m2bert.resolve import card_of
+
+    return card_of(configs, checkpoint, revision, published, settings)
 
 
 def _card(

@@ -99,14 +99,22 @@ def _chosen(
     offline: Annotated[bool, typer.Option("--offline", help="Never ask the hub; use what was downloaded.")] = False,
     cache: CacheOption = None,
 ) -> ChosenModel:
-    from loco.models.registry import model_card, strategies_of
+    from loco.models.registry import model_card, settled, strategies_of
     from loco.models.runtime import Runtime
     from loco.settings import go_offline
 
     if offline:
         go_offline()
-    said = settings(pooling, query_prompt, document_prompt)
+    said = settings(
+        checkpoint=checkpoint,
+        init=init,
+        seed=seed,
+        pooling=pooling,
+        query_prompt=query_prompt,
+        document_prompt=document_prompt,
+    )
     card = model_card(model, said)
     strategies_of(card, strategy)  # names nobody knows are told before anything else
+    card = settled(card)
     runtime = Runtime(device, dtype, trust_remote_code, allow_pickle, batch_tokens)
     return ChosenModel(card, strategy, runtime, cache)

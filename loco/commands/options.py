@@ -74,10 +74,9 @@ def chosen_results(paths: Sequence[Path]) -> list[Path]:
     return files
 
 
-def settings(pooling: str | None, query_prompt: str | None, document_prompt: str | None) -> dict[str, str]:
-    """What the user has said of a model without a card."""
-    said = {"pooling": pooling, "query_prompt": query_prompt, "document_prompt": document_prompt}
-    return {name: value for name, value in said.items() if value is not None}
+def settings(**said: str | int | None) -> dict[str, str]:
+    """What the user has said of a model, as its resolver takes it."""
+    return {name: str(value) for name, value in said.items() if value is not None}
 
 
 def raise_all(problems: Sequence[str]) -> None:

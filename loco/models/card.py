@@ -17,7 +17,8 @@ class ModelIdentity(BaseModel):
 
     ``revision`` changes whenever the same name would rank differently; ``parameters`` are the adapter's settings.
     ``max_tokens`` is the window, prompt and special tokens included, ``weights`` the number of trained weights; None
-    where there is no such thing or it is not known.
+    where there is no such thing or it is not known. ``untrained`` says that the weights were drawn at random, for tests
+    and measurements of speed: its scores are never ranked.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -29,6 +30,7 @@ class ModelIdentity(BaseModel):
     licence: str = Field(max_length=200)
     url: str = Field(max_length=2000)
     trained_on_loco: bool
+    untrained: bool = False
     max_tokens: int | None = Field(default=None, ge=1)
     weights: int | None = Field(default=None, ge=1)
     parameters: dict[str, bool | int | float | str] = {}

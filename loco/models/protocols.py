@@ -28,7 +28,12 @@ _KEY_BYTES = 16
 
 @runtime_checkable
 class Retriever(Protocol):
-    """A model that ranks a task's whole pool of documents by itself."""
+    """A model that ranks a task's whole pool of documents by itself.
+
+    One whose rankings stay the same however the words of its texts are reordered, as a bag of words does, says so by an
+    attribute ``order_free = True`` (:func:`order_free`): what would have to be measured in many orders is then measured
+    in one.
+    """
 
     card: ModelCard
 
@@ -39,6 +44,13 @@ class Retriever(Protocol):
         which orders ties as trec_eval does.
         """
         ...
+
+
+def order_free(model: object) -> bool:
+    """Whether a model says that the order of words does not matter to it. Only a retriever can: an encoder has a
+    window, and what stands behind it matters to nobody.
+    """
+    return isinstance(model, Retriever) and getattr(model, "order_free", False) is True
 
 
 @dataclass(frozen=True, eq=False)

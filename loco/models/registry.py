@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from importlib.metadata import entry_points
 from typing import Any
@@ -29,6 +29,10 @@ RESOLVERS = "loco.resolvers"
 _EXTRA = ("torch", "transformers", "sentence_transformers")  # what loco-bench[transformers] installs
 
 Settings = Mapping[str, str]
+# Settings that put other weights into a known model.
+WEIGHTS = frozenset({"checkpoint", "init", "seed"})
+# The revision of a card whose commit is not known: the newest, looked up when it is used, and recorded.
+LATEST = "main"
 
 _LONGEST_NAME = 120
 
@@ -52,28 +56,57 @@ def model_cards() -> dict[str, ModelCard]:
 def model_card(name: str, settings: Settings | None = None) -> ModelCard:
     """The card called ``name``, or one made for a hub id, a local folder, or a class ``module:Class`` of the user's.
 
-    ``settings`` are what a user says of a model without a card: ``pooling``, ``query_prompt``, ``document_prompt``.
+    ``settings`` are what a user says of a model without a card: ``pooling``, ``query_prompt``, ``document_prompt``; and
+    of a card whose model takes other weights: ``checkpoint``, or ``init`` and ``seed``.
     Raises LocoError for a name that nobody knows, with a suggestion, and for settings that a card states already.
     """
     cards = model_cards()
     settings = settings or {}
     by_hub_id = {card.parameters["hub"]: card for card in cards.values() if "hub" in card.parameters}
     card = cards.get(name) or by_hub_id.get(name) or card_of_class(name)
-    if card is not None:
+    weights = settings.keys() & WEIGHTS
+    if card is not None and not weights:
         if settings:
-            options = ", ".join("--" + setting.replace("_", "-") for setting in settings)
-            raise LocoError(f"Model '{card.name}' states its own pooling and prompts: leave out {options}.")
+            raise LocoError(f"Model '{card.name}' states its own pooling and prompts: leave out {_options(settings)}.")
         return card
+    made = _resolved(name if card is None else card.name, settings)
+    if made is None and card is not None:
+        raise LocoError(f"Model '{card.name}' takes no other weights than its own: leave out {_options(weights)}.")
+    if made is None:
+        raise unknown("model", name, cards, "loco models")
+    return _named_apart(made, {} if weights else settings)
+
+
+def settled(card: ModelCard) -> ModelCard:
+    """A card whose revision says exactly what will be run: one that only says ``main`` gets today's commit.
+
+    Raises LocoError where the hub cannot be asked and has not been before.
+    """
+    hub = card.parameters.get("hub")
+    if card.revision != LATEST or not isinstance(hub, str):
+        return card
+    made = _resolved(hub, {})
+    if made is None:
+        raise LocoError(f"The plug-in of model '{card.name}' cannot say which commit of {hub} is meant. Mend it.")
+    return ModelCard.model_validate(card.model_dump() | {"revision": made.revision})
+
+
+def _resolved(name: str, settings: Settings) -> ModelCard | None:
+    """The card that some plug-in makes for a name, if any does."""
     for plug_in, resolve in _offers(RESOLVERS):
         try:
             made = resolve(name, dict(settings))
             if made is not None:
-                return _named_apart(ModelCard.model_validate(made), settings)
+                return ModelCard.model_validate(made)
         except LocoError:
             raise
         except Exception as error:
             raise _broken(plug_in, error) from error
-    raise unknown("model", name, cards, "loco models")
+    return None
+
+
+def _options(settings: Iterable[str]) -> str:
+    return ", ".join("--" + setting.replace("_", "-") for setting in sorted(settings))
 
 
 def _named_apart(card: ModelCard, settings: Settings) -> ModelCard:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from loco.results.cluster import ClusterResult
 from loco.results.files import (
     check_run,
     json_schema,
@@ -14,8 +15,12 @@ from loco.results.files import (
     write_record,
     write_result,
 )
+from loco.results.needle import NeedleResult
 from loco.results.retrieval import (
     Bootstrap,
+    Bucket,
+    Buckets,
+    CutDocument,
     Measurement,
     Metric,
     PhaseRecord,
@@ -24,14 +29,21 @@ from loco.results.retrieval import (
     TaskRecord,
     VectorRecord,
 )
+from loco.results.speed import SpeedResult
 
 __all__ = [
     "Bootstrap",
+    "Bucket",
+    "Buckets",
+    "ClusterResult",
+    "CutDocument",
     "Measurement",
     "Metric",
+    "NeedleResult",
     "PhaseRecord",
     "Result",
     "RoleCoverage",
+    "SpeedResult",
     "TaskRecord",
     "VectorRecord",
     "check_run",

@@ -15,13 +15,21 @@ from pydantic.json_schema import models_json_schema
 
 from loco.errors import LocoError
 from loco.files import sha256_of, write_atomically
+from loco.results.cluster import ClusterResult
+from loco.results.needle import NeedleResult
 from loco.results.retrieval import Result
+from loco.results.speed import SpeedResult
 
 LARGEST_FILE = 50_000_000
 
 # Every kind of result file, by what stands in its field ``kind``; the first files did not say, and were of retrieval.
-Record = Result
-_KINDS: dict[str, type[Record]] = {"retrieval": Result}
+Record = Result | NeedleResult | SpeedResult | ClusterResult
+_KINDS: dict[str, type[Record]] = {
+    "retrieval": Result,
+    "needle": NeedleResult,
+    "speed": SpeedResult,
+    "cluster": ClusterResult,
+}
 
 
 class _Kind(BaseModel):
@@ -100,10 +108,10 @@ def read_record(path: Path | str) -> Record:
         raise LocoError(f"{path} is not a valid result: {where}: {_one_line(first['msg'])}{more}.") from error
 
 
-def check_run(path: Path, result: Result) -> None:
+def check_run(path: Path, result: Record) -> None:
     """Raise a LocoError where the TREC run beside a measured result at ``path`` is missing or another one's."""
     run = run_path(path)
-    if result.measurement is None:
+    if not isinstance(result, Result) or result.measurement is None:
         return
     if not run.is_file():
         raise LocoError(f"{path} has no run beside it: {run.name} is missing.")

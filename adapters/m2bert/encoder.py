@@ -1,0 +1,209 @@
+"""M2-BERT as an encoder of loco: token ids, always padded to the window, to the pooled output."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import torch
+from transformers import PreTrainedTokenizerFast
+
+from loco.errors import LocoError
+from loco.models.card import ModelCard
+from loco.models.protocols import EncoderTraits, Input, Role, Span
+from loco.models.protocols import TokenizedText as AnyTokenizedText
+from loco.models.runtime import Runtime
+from loco.rank.ranking import Float32
+from loco.tasks.sources.files import hashed
+from loco.tokens.reference import reference_tokenizer
+
+from ..transformer.devices import devices_of, dtype_of
+from ..transformer.hub import fetched
+from ..transformer.replicas import Replicas
+from ..transformer.tokens import TokenizedText, Tokenizer
+from .checkpoint import load_model, weight_file
+from .configuration import M2BertConfig
+from .modeling import M2BertModel
+from .settings import Parameters, parameters_of
+
+CONFIG = "config.json"
+TOKENIZER = "tokenizer.json"
+
+# Padded tokens in a batch. On a CPU more documents at once bring nothing beyond this; GPUs need many to be busy, and a
+# batch that does not fit is halved.
+_BATCH_TOKENS = 4096
+_BATCH_TOKENS_ON_GPU = 65_536
+
+
+class M2BertEncoder:
+    """An encoder (:class:`loco.models.protocols.Encoder`), the same for queries and documents.
+
+    All cores of a CPU share a batch: at long windows one document's memory is as much as a machine has.
+    """
+
+    def __init__(
+        self,
+        card: ModelCard,
+        parameters: Parameters,
+        model: M2BertModel,
+        tokenizer: PreTrainedTokenizerFast,
+        contents: str,
+        devices: Sequence[torch.device],
+        batch_tokens: int | None,
+    ) -> None:
+        config = cast(M2BertConfig, model.config)
+        self.card = card
+        self._tokenizer = Tokenizer(tokenizer, {})
+        self._window = config.max_position_embeddings
+        self._hard = parameters.cut == "hard"
+        self._padding = config.pad_token_id or 0
+        self._replicas = Replicas(model, devices, core_each=False)
+        kind = devices[0].type
+        parts = {"contents": contents, "tokenizer": self._tokenizer.fingerprint(), "cut": parameters.cut}
+        self.traits = EncoderTraits(
+            fingerprint=hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest(),
+            dim=config.hidden_size,
+            max_tokens=self._window,
+            similarity=parameters.similarity,
+            dtype=str(model.dtype).removeprefix("torch."),
+            device=kind,
+            padding=parameters.padding,
+            batch_tokens=batch_tokens or (_BATCH_TOKENS if kind == "cpu" else _BATCH_TOKENS_ON_GPU),
+            concurrency=self._replicas.count,
+        )
+
+    def overhead(self, role: Role) -> int:
+        """How many tokens of the window special tokens take from a text: [CLS], and [SEP] unless it may be cut off."""
+        return self._tokenizer.overhead(role) - self._hard
+
+    def tokenize(self, texts: Sequence[str], role: Role, limit: int | None = None) -> Sequence[AnyTokenizedText]:
+        """The tokens of each text, or its first ``limit`` ones."""
+        tokenized = self._tokenizer.tokenize(texts, role, limit)
+        return [_HardCut(text, self._window) for text in tokenized] if self._hard else tokenized
+
+    def encode(self, inputs: Sequence[Input]) -> list[Float32]:
+        """For each input its vector, shape (1, H). Raises MemoryError for a batch that does not fit."""
+        ids = np.full((len(inputs), self._window), self._padding, dtype=np.int64)
+        mask = np.zeros_like(ids)
+        for row, seen, each in zip(ids, mask, inputs, strict=True):
+            row[: len(each.content)] = each.content
+            seen[: len(each.content)] = 1
+
+        def forward(model: M2BertModel, device: torch.device) -> Float32:
+            embedded = model.embed(torch.from_numpy(ids).to(device), torch.from_numpy(mask).to(device))
+            vectors: Float32 = embedded.float().cpu().numpy()
+            return vectors
+
+        return [vector[None] for vector in self._replicas.compute(forward)]
+
+
+@dataclass(frozen=True, eq=False)
+class _HardCut:
+    """A text whose inputs lose their last special token where the window has no room for it."""
+
+    text: TokenizedText
+    window: int
+
+    @property
+    def tokens(self) -> int:
+        return self.text.tokens
+
+    def input(self, start: int, stop: int, spans: Sequence[Span] = ()) -> Input:
+        whole = self.text.input(start, stop, spans)
+        content = whole.content[: self.window]
+        return Input(content, len(content), whole.role, whole.spans)
+
+
+def m2bert_encoder(card: ModelCard, runtime: Runtime) -> M2BertEncoder:
+    """The encoder of a card, ready to run.
+
+    Raises LocoError for a card, a device or a checkpoint that it cannot be, and where the model finds no memory.
+    """
+    parameters = parameters_of(card)
+    if card.max_tokens is None:
+        raise LocoError(f"The card of model '{card.name}' says no max_tokens. Mend the card.")
+    devices = devices_of(runtime)
+    dtype = dtype_of(runtime, devices[0])
+    try:
+        source = _source(card, parameters)
+        model = _model(card, parameters, card.max_tokens, source, runtime)
+        config = cast(M2BertConfig, model.config)
+        contents = f"{hashed(weight_file(source)) if parameters.init is None else card.revision} {_shape(config)}"
+        tokenizer = _tokenizer(card, parameters, source, config.vocab_size)
+        cast(torch.nn.Module, model).to(dtype)
+        return M2BertEncoder(card, parameters, model, tokenizer, contents, devices, runtime.batch_tokens)
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        raise LocoError(
+            f"{card.name} does not fit into the memory of {devices[0]} in {dtype}. "
+            "Choose another --device, or half precision with --dtype bfloat16."
+        ) from error
+
+
+def _model(card: ModelCard, parameters: Parameters, window: int, source: Path, runtime: Runtime) -> M2BertModel:
+    """The model on the CPU in single precision. Raises LocoError for weights that are not those of the card."""
+    released = M2BertConfig(max_position_embeddings=window)
+    if parameters.init is not None:
+        return _random(released, parameters.seed or 0)
+    described = parameters.config == "own" or (source.is_dir() and (source / CONFIG).is_file())
+    model = load_model(source, None if described else released, allow_pickle=runtime.allow_pickle)
+    found = cast(M2BertConfig, model.config).max_position_embeddings
+    if found != window:
+        raise LocoError(
+            f"{source} is for a window of {found} tokens, and {card.name} has {window}: take the matching model."
+        )
+    return model
+
+
+def _source(card: ModelCard, parameters: Parameters) -> Path:
+    """The file or folder on this machine with the weights, downloaded now at the latest; none for random ones."""
+    if card.checkpoint is not None:
+        return Path(card.checkpoint).expanduser()
+    if parameters.hub is None or parameters.weights is None:
+        return Path()
+    own = {CONFIG: parameters.config, TOKENIZER: parameters.tokenizer}
+    names = [parameters.weights, *(name for name, whose in own.items() if whose == "own")]
+    return fetched(parameters.hub, card.revision, names) / parameters.weights
+
+
+def _shape(config: M2BertConfig) -> str:
+    """All of a configuration that decides a vector."""
+    said = config.to_dict()
+    return json.dumps({name: said[name] for name in sorted(M2BertConfig.__annotations__) if name in said})
+
+
+def _random(config: M2BertConfig, seed: int) -> M2BertModel:
+    """Weights as the reference starts training with, drawn from a seed without touching anybody else's drawing."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = M2BertModel(config)
+    model.train(False)
+    return model
+
+
+def bert_tokenizer(file: Path | None = None) -> PreTrainedTokenizerFast:
+    """The tokenizer in a ``tokenizer.json``, or bert-base-uncased's. Raises LocoError for a file that is none."""
+    special = {"unk_token": "[UNK]", "sep_token": "[SEP]", "pad_token": "[PAD]"}
+    special |= {"cls_token": "[CLS]", "mask_token": "[MASK]"}
+    if file is None:
+        return PreTrainedTokenizerFast(tokenizer_object=reference_tokenizer(), **special)
+    try:
+        return PreTrainedTokenizerFast(tokenizer_file=str(file), **special)
+    except Exception as error:  # the library has no kind of its own for a file it cannot read
+        raise LocoError(f"{file} is no tokenizer: get the checkpoint again.") from error
+
+
+def _tokenizer(card: ModelCard, parameters: Parameters, source: Path, words: int) -> PreTrainedTokenizerFast:
+    """The card's tokenizer. Raises LocoError where it makes ids that the model has no vector for."""
+    home = source if source.is_dir() else source.parent
+    tokenizer = bert_tokenizer(home / TOKENIZER if parameters.tokenizer == "own" else None)
+    if len(tokenizer) > words:
+        raise LocoError(
+            f"{card.name} has vectors for {words:,} words, and its tokenizer knows {len(tokenizer):,}: "
+            "the two do not belong together."
+        )
+    return tokenizer

@@ -1,0 +1,112 @@
+"""Cards for M2-BERTs that have none: a folder, a model of the hub, a known card with other weights."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from loco.errors import LocoError
+from loco.models.card import ModelCard
+from loco.tasks.sources.files import hashed
+
+from ..transformer.configs import Configs
+from .checkpoint import WEIGHT_FILES, weight_file
+from .encoder import TOKENIZER
+
+_FACTORY = "loco_adapters.m2bert.encoder:m2bert_encoder"
+_STRATEGIES = ("truncate", "chunk", "chunk-max")
+_DIGITS = 8  # of a checksum that stands in a name
+# Whose models on the hub were trained on LoCo's training split, all of them that retrieve.
+_AUTHORS = ("hazyresearch/", "togethercomputer/")
+
+
+def card_of(
+    configs: Configs, checkpoint: str | None, revision: str, published: Collection[str], settings: Mapping[str, str]
+) -> ModelCard:
+    """The card of the M2-BERT in a folder (``checkpoint``), or of one of the hub with the files ``published``.
+
+    It is read with a tokenizer of its own where it has one, else with bert-base-uncased's. Raises LocoError for
+    settings: pooling and prompts are the model's own.
+    """
+    if settings:
+        options = ", ".join("--" + setting.replace("_", "-") for setting in settings)
+        raise LocoError(
+            f"{configs.name} is an M2-BERT, which pools by itself and takes no prompts: leave out {options}."
+        )
+    window = configs.transformer.get("max_position_embeddings")
+    if not isinstance(window, int) or window < 1:
+        raise LocoError(f"{configs.name} does not say its window: set max_position_embeddings in its config.json.")
+    own = TOKENIZER in published if checkpoint is None else (configs.home / TOKENIZER).is_file()
+    tokenizer = "own" if own else "bert-base-uncased"
+    parameters: dict[str, Any] = {"config": "own", "tokenizer": tokenizer, "cut": "hard"}
+    if checkpoint is None:
+        weights = next((file for file in WEIGHT_FILES if file in published), None)
+        if weights is None:
+            raise LocoError(f"{configs.name} holds none of {', '.join(WEIGHT_FILES)}. Take another model.")
+        parameters |= {"hub": configs.name, "weights": weights}
+    return _made(
+        name=configs.folder.name if checkpoint else configs.name,
+        family="m2bert",
+        revision=revision,
+        description=f"M2-BERT, window {window:,}, {'local checkpoint' if checkpoint else 'from the hub'}",
+        licence="",
+        url="" if checkpoint else f"https://huggingface.co/{configs.name}",
+        trained_on_loco=checkpoint is None and configs.name.startswith(_AUTHORS),
+        max_tokens=window,
+        parameters=parameters,
+        checkpoint=checkpoint,
+        factory=_FACTORY,
+        strategies=_STRATEGIES,
+    )
+
+
+def with_weights(card: ModelCard, checkpoint: str | None, init: str | None, seed: str | None) -> ModelCard:
+    """A known card with weights of the user's (a file or a folder), or with random ones.
+
+    Its name and revision say which. Raises LocoError for a contradiction, and for a checkpoint that is not there.
+    """
+    if checkpoint is not None and init is not None:
+        raise LocoError("--checkpoint and --init exclude each other: leave out one.")
+    if seed is not None and init is None:
+        raise LocoError("--seed is for --init random: leave it out.")
+    kept = {name: value for name, value in card.parameters.items() if name not in ("hub", "weights")}
+    if checkpoint is None:
+        if init != "random":
+            raise LocoError(f"--init {init} is nothing that weights can start from: the only one is random.")
+        number = int(seed or 0)
+        return _made(
+            **card.model_dump()
+            | {
+                "name": f"{card.name} (random, seed {number})",
+                "revision": f"random-{number}",
+                "description": f"{card.description}; its weights drawn at random",
+                "trained_on_loco": False,
+                "untrained": True,
+                "parameters": kept | {"init": "random", "seed": number},
+            }
+        )
+    source = Path(checkpoint).expanduser()
+    file = weight_file(source)
+    contents = hashed(file)
+    return _made(
+        **card.model_dump()
+        | {
+            "name": f"{card.name} ({source.name}@{contents[:_DIGITS]})",
+            "revision": f"sha256:{contents[:16]}",
+            "description": f"{card.description}; weights of the user's",
+            "url": "",
+            "parameters": kept,
+            "checkpoint": checkpoint,
+        }
+    )
+
+
+def _made(**fields: Any) -> ModelCard:
+    try:
+        return ModelCard.model_validate(fields)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise LocoError(f"{fields['name']!r} makes no card ({first['loc'][0]}: {first['msg']}). Rename it.") from error

@@ -1,0 +1,67 @@
+"""M2-BERT's checkpoints rewritten (:class:`loco.models.checkpoints.CheckpointTool`)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import cast
+
+from transformers import PreTrainedTokenizerFast
+
+from loco.errors import LocoError
+from loco.files import replacing_folder
+from loco.models.checkpoints import CheckpointTool, Features
+from loco.tokens.reference import vocabulary
+
+from .checkpoint import load_either
+from .configuration import M2BertConfig
+from .encoder import TOKENIZER, bert_tokenizer
+from .modeling import M2BertForMaskedLM, M2BertModel
+from .warm_start import extend
+
+
+class M2BertTool:
+    """Writes folders with ``config.json``, ``model.safetensors`` and the tokenizer.
+
+    The tokenizer is the checkpoint's own where one lies beside it, else bert-base-uncased's, where the checkpoint has
+    its number of words; without either, none is written.
+    """
+
+    def convert(self, source: Path, target: Path, *, allow_pickle: bool) -> str:
+        """See :meth:`loco.models.checkpoints.CheckpointTool.convert`."""
+        _refuse_existing(target)
+        return _written(load_either(source, allow_pickle=allow_pickle), source, target)
+
+    def extend(self, source: Path, target: Path, window: int, features: Features, *, allow_pickle: bool) -> str:
+        """See :meth:`loco.models.checkpoints.CheckpointTool.extend`, and :func:`.warm_start.extend`."""
+        _refuse_existing(target)
+        return _written(extend(load_either(source, allow_pickle=allow_pickle), window, features), source, target)
+
+
+def tool() -> CheckpointTool:
+    """The tool of this family (the entry point ``loco.checkpoints``)."""
+    return M2BertTool()
+
+
+def _refuse_existing(target: Path) -> None:
+    if target.exists():
+        raise LocoError(f"{target} already exists. Choose another folder or remove it.")
+
+
+def _written(model: M2BertModel | M2BertForMaskedLM, source: Path, target: Path) -> str:
+    config = cast(M2BertConfig, model.config)
+    tokenizer = _tokenizer(source, config.vocab_size)
+    with replacing_folder(target) as fresh:
+        model.save_pretrained(fresh)
+        if tokenizer is not None:
+            tokenizer.save_pretrained(fresh)
+    kind = "that embeds texts" if isinstance(model, M2BertModel) else "that predicts masked tokens"
+    return f"an M2-BERT {kind}, window {config.max_position_embeddings:,}" + (
+        "" if tokenizer else ", without tokenizer"
+    )
+
+
+def _tokenizer(source: Path, words: int) -> PreTrainedTokenizerFast | None:
+    beside = (source if source.is_dir() else source.parent) / TOKENIZER
+    if beside.is_file():
+        return bert_tokenizer(beside)
+    return bert_tokenizer() if words >= len(vocabulary()) else None

@@ -1,0 +1,1 @@
+"""One fixed tokenizer for everybody's lengths, whatever tokenizer a model has."""
