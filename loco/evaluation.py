@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from loco.buckets import buckets_of
 from loco.encode.dense import rank_dense
 from loco.encode.forms import VectorForm, form_named
 from loco.encode.store import EmbeddingStore
@@ -22,10 +23,10 @@ from loco.errors import LocoError
 from loco.files import check_writable
 from loco.models.card import ModelCard
 from loco.models.protocols import Encoder, Retriever
-from loco.models.registry import load_model, model_card, strategies_of
+from loco.models.registry import load_model, model_card, settled, strategies_of
 from loco.models.runtime import Runtime
 from loco.phases import PhaseCost, phase, recording
-from loco.rank.ranking import Hit, Ranking
+from loco.rank.ranking import Hit, Ranking, TextCoverage
 from loco.results import (
     Bootstrap,
     Measurement,
@@ -53,6 +54,7 @@ from loco.tasks.data import (
     read_task,
     variant_named,
 )
+from loco.tokens.lengths import relevant_lengths
 from loco.trec import trec_id, trec_run
 
 # Raised whenever the same ranking would be turned into other figures.
@@ -123,7 +125,7 @@ def evaluate(
     command = f"loco.evaluate({call})"
     built, results, stored = (None if folder is None else Path(folder) for folder in (data, out, cache))
     options = Options(strategy, dim, quantise, runtime or Runtime(), stored)
-    card = model_card(model, settings)
+    card = settled(model_card(model, settings))
     (evaluated,) = evaluate_tasks(card, [task], variant, options, command, data=built, out=results, force=force)
     return evaluated.result
 
@@ -265,6 +267,7 @@ def _measured(
                 scores = score(task.qrels, hits)
                 scored[strategy] = hits, scores, _metrics(scores)
     cost = _Cost(time.perf_counter() - start, phases)
+    lengths = relevant_lengths(task, read[0])
     for strategy, (hits, scores, metrics) in scored.items():
         ranking = rankings[strategy]
         run = trec_run(hits, tag=f"{model.card.name}.{strategy}")
@@ -274,9 +277,10 @@ def _measured(
             data=TaskRecord(provenance=task.provenance, counts=task.counts, content=content),
             depth=DEPTH,
             per_query={query: round(value, 6) for query, value in scores.per_query[PRIMARY].items()},
+            buckets=buckets_of(task, scores.per_query[PRIMARY], lengths, ranking.coverage),
             bootstrap=Bootstrap(confidence=bootstrap.CONFIDENCE, resamples=bootstrap.RESAMPLES, seed=bootstrap.SEED),
-            queries=RoleCoverage(**asdict(ranking.coverage.queries)) if ranking.coverage else None,
-            documents=RoleCoverage(**asdict(ranking.coverage.documents)) if ranking.coverage else None,
+            queries=_coverage(ranking.coverage.queries) if ranking.coverage else None,
+            documents=_coverage(ranking.coverage.documents) if ranking.coverage else None,
             vectors=VectorRecord(**asdict(ranking.vectors)) if ranking.vectors else None,
             together_with=tuple(other for other in scored if other != strategy),
             phases=cost.records,
@@ -340,6 +344,16 @@ def _ordered(ranking: Ranking, task: TaskData, model: str) -> dict[str, list[Hit
         hits.sort(key=lambda hit: -hit.score)
         ordered[query] = hits
     return ordered
+
+
+def _coverage(seen: TextCoverage) -> RoleCoverage:
+    return RoleCoverage(
+        texts=seen.texts,
+        texts_cut=seen.texts_cut,
+        tokens=seen.tokens,
+        tokens_seen=seen.tokens_seen,
+        texts_empty=seen.texts_empty,
+    )
 
 
 def _metrics(scores: Scores) -> dict[str, Metric]:

@@ -14,17 +14,25 @@ from loco.errors import LocoError
 def results_show_command(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Result files, or folders of them.")],
 ) -> None:
-    """Print results as tables."""
-    from loco.report import results as report
-    from loco.results import read_result
+    """Print results as tables, one kind after the other."""
+    from loco.report.cluster import print_clustered
+    from loco.report.needle import print_needle
+    from loco.report.results import print_results
+    from loco.report.speed import print_speeds
+    from loco.results import ClusterResult, NeedleResult, Result, SpeedResult, read_record
 
-    results, wrong = [], []
+    records, wrong = [], []
     for file in chosen_results(paths):
         try:
-            results.append(read_result(file))
+            records.append(read_record(file))
         except LocoError as error:
             wrong.append(str(error))
-    report.print_results(results)
+    print_results([record for record in records if isinstance(record, Result)], lengths=True)
+    for record in records:
+        if isinstance(record, NeedleResult):
+            print_needle(record)
+    print_speeds([record for record in records if isinstance(record, SpeedResult)])
+    print_clustered([record for record in records if isinstance(record, ClusterResult)])
     raise_all(wrong)
 
 
@@ -32,13 +40,13 @@ def results_validate_command(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Result files, or folders of them.")],
 ) -> None:
     """Check result files: schema, figures that fit together, the run each was scored from."""
-    from loco.results import check_run, read_result
+    from loco.results import check_run, read_record
 
     wrong = []
     files = chosen_results(paths)
     for file in files:
         try:
-            check_run(file, read_result(file))
+            check_run(file, read_record(file))
         except LocoError as error:
             wrong.append(str(error))
     if wrong:

@@ -306,7 +306,8 @@ def _coverage(
         most = strategy.limit(here)
         seen = [count if most is None else min(count, most) for count in whole]
         cut = sum(part < count for part, count in zip(seen, whole, strict=True))
-        covered[strategy.name] = TextCoverage(len(texts), cut, sum(whole), sum(seen), whole.count(0))
+        by_text = tuple(zip(whole, seen, strict=True))
+        covered[strategy.name] = TextCoverage(len(texts), cut, sum(whole), sum(seen), whole.count(0), by_text)
     return covered
 
 

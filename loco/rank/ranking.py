@@ -27,7 +27,8 @@ class TextCoverage:
     """How much of the texts of one role a model has looked at.
 
     ``tokens`` are the model's own, those of the texts alone. ``texts_empty`` have not a single one: they get no vector,
-    so that an empty document is never found and an empty query finds nothing.
+    so that an empty document is never found and an empty query finds nothing. ``by_text`` has the tokens of each text
+    and those seen of them, in the order of the task; it may be None where ``texts_cut`` is 0, or where nobody can tell.
     """
 
     texts: int
@@ -35,6 +36,7 @@ class TextCoverage:
     tokens: int
     tokens_seen: int
     texts_empty: int = 0
+    by_text: Sequence[tuple[int, int]] | None = None
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from rich.markup import escape
 
+from loco.report.buckets import print_buckets
 from loco.report.tables import add_numbers, console, show, table
 from loco.results import Result
 from loco.results.summary import average, equivalent, grouped
@@ -15,8 +16,9 @@ from loco.tasks.card import task_cards
 _SHOWN = ("ndcg@1", "recall@10", "recall@100", "mrr@10", "map@100")
 
 
-def print_results(results: Sequence[Result]) -> None:
-    """Results, one table a model, strategy, vector form, variant, split and origin, with the average over its tasks.
+def print_results(results: Sequence[Result], lengths: bool = False) -> None:
+    """Results, one table a model, strategy, vector form, variant, split and origin, with the average over its tasks;
+    with ``lengths``, a second one by the length of the relevant document and by what was cut of it.
 
     Raises LocoError where two results are of the same task: which of them counts is not for a table to choose.
     """
@@ -24,6 +26,8 @@ def print_results(results: Sequence[Result]) -> None:
         first = group[0]
         way = f"{first.strategy}, {first.vector_form}" if first.vector_form else first.strategy
         _print_group(f"{first.model.name}, {way}, {first.variant} ({first.origin})", group)
+        if lengths:
+            print_buckets(group)
 
 
 def _print_group(title: str, results: Sequence[Result]) -> None:
@@ -62,6 +66,8 @@ def _unseen(result: Result) -> tuple[str, str]:
 
 def _remarks(results: Sequence[Result]) -> Iterator[str]:
     """What a reader of the table must know beside it."""
+    if results[0].model.untrained:
+        yield "Its weights were drawn at random: these are no scores of a trained model, and are never ranked."
     measured = [(result.task, result.measurement) for result in results if result.measurement is not None]
     for task, measurement in measured:
         queries, documents = measurement.queries, measurement.documents

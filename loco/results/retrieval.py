@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, Field, model_validator
@@ -10,6 +11,7 @@ from pydantic import AwareDatetime, Field, model_validator
 from loco.environment import Environment
 from loco.models.card import PLAIN, ModelIdentity
 from loco.results.parts import Count, Name, Part, Seconds, Sha256, Share
+from loco.score.buckets import CutBucket, LengthBucket
 from loco.score.metrics import MEASURES, PRIMARY
 from loco.tasks.card import task_cards
 from loco.tasks.data import ContentHashes, Counts, Provenance, Split, Variant
@@ -102,6 +104,50 @@ class PhaseRecord(Part):
     peak_bytes: Count
 
 
+class Bucket(Metric):
+    """The primary measure over some of the queries; one query alone has no interval."""
+
+    queries: Annotated[int, Field(ge=1)]
+
+
+class CutDocument(Part):
+    """A document that a model has not read to its end, in the model's own tokens."""
+
+    tokens: Count
+    tokens_seen: Count
+
+    @model_validator(mode="after")
+    def _is_cut(self) -> CutDocument:
+        if self.tokens_seen >= self.tokens:
+            raise ValueError("a document is called cut of which every token was seen")
+        return self
+
+
+class Buckets(Part):
+    """The primary measure by how long the relevant document is, and by how much of it the model never saw.
+
+    A query counts by its longest relevant document, in tokens of ``tokenizer``, special tokens left out, and the
+    greatest id where several are as long. ``by_length`` and ``by_cut`` name the buckets that have a query; 2k are 2,048
+    tokens, 8k 8,192, 32k 32,768, each the first of the longer bucket, while "up to 50 %" has its upper end. ``cut``
+    has the relevant documents that the model did not read to the end. ``by_cut`` is null, and ``cut`` empty, where
+    nobody can tell.
+    """
+
+    tokenizer: Name
+    by_length: dict[LengthBucket, Bucket] = Field(min_length=1)
+    by_cut: dict[CutBucket, Bucket] | None
+    cut: dict[str, CutDocument]
+
+    @model_validator(mode="after")
+    def _cut_is_known_or_not(self) -> Buckets:
+        whole = self.by_cut is None or set(self.by_cut) == {"none"}
+        if self.cut and self.by_cut is None:
+            raise ValueError("documents are called cut, and yet it is not known what was cut")
+        if not self.cut and not whole:
+            raise ValueError("no document is called cut, and yet there are queries whose document was")
+        return self
+
+
 class Measurement(Part):
     """What only the run itself can know.
 
@@ -110,7 +156,8 @@ class Measurement(Part):
     result. ``seconds`` is the wall-clock time from reading the task to the scores, without loading the model;
     ``command`` is what was typed, the user's home folder shortened to ``~``. ``queries`` and ``documents`` are null for
     a model that cuts texts where loco cannot see it, ``vectors`` for one that has none. ``together_with`` names the
-    strategies measured in the same pass: seconds, phases and vectors' counts are those of the pass.
+    strategies measured in the same pass: seconds, phases and vectors' counts are those of the pass. ``buckets`` is null
+    in results that were measured before there were any.
     """
 
     identity: Sha256
@@ -118,6 +165,7 @@ class Measurement(Part):
     data: TaskRecord
     depth: Count
     per_query: dict[str, Share] = Field(min_length=1)
+    buckets: Buckets | None = None
     bootstrap: Bootstrap
     queries: RoleCoverage | None
     documents: RoleCoverage | None
@@ -175,4 +223,19 @@ class Result(Part):
         stated = self.metrics[PRIMARY].value
         if abs(mean - stated) > _ROUNDING:
             raise ValueError(f"the per-query values average {mean:.6f}, but {PRIMARY} says {stated:.6f}")
+        if self.measurement.buckets is not None:
+            by_length, by_cut = self.measurement.buckets.by_length, self.measurement.buckets.by_cut
+            _check_parts("length", by_length.values(), len(per_query), mean)
+            if by_cut is not None:
+                _check_parts("share cut", by_cut.values(), len(per_query), mean)
         return self
+
+
+def _check_parts(what: str, parts: Collection[Bucket], queries: int, mean: float) -> None:
+    """Raise a ValueError unless the buckets of a kind hold all queries, and together their mean."""
+    found = sum(part.queries for part in parts)
+    if found != queries:
+        raise ValueError(f"the buckets by {what} hold {found} queries of {queries}")
+    together = math.fsum(part.value * part.queries for part in parts) / queries
+    if abs(together - mean) > 2 * _ROUNDING:
+        raise ValueError(f"the buckets by {what} average {together:.6f}, but the per-query values {mean:.6f}")
