@@ -7,15 +7,14 @@ One violin a task on a logarithmic axis, as an SVG that fits a light and a dark 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from html import escape
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loco.errors import LocoError
+from loco.figures.drawing import MARGIN, WIDTH, document, escaped, heading, pixels, shortened
 from loco.files import write_atomically
 from loco.tasks.data import VARIANTS, Manifest, built_tasks, task_folder
 
@@ -25,8 +24,6 @@ if TYPE_CHECKING:
 
 _BATCH = 32  # documents read at once: a long one has a million characters
 
-_WIDTH = 960
-_MARGIN = 24
 _ROW = 36
 _HALF_VIOLIN = 14.0
 _LONGEST_NAME = 240.0
@@ -36,20 +33,11 @@ _CELLS = 400  # what the lengths are counted into before they are smoothed
 _WIDEST = 0.12  # decades; over two modes far apart the rule is for one, and would smear them into each other
 _NARROWEST = 0.015  # decades; a task of equal lengths would otherwise be a line without width
 _SHORTEST_AXIS = 0.8  # decades, so that some steps of 1, 2, 5 are on it
-_NOT_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 _STYLE = """
-svg { color-scheme: light dark; font-family: system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", sans-serif;
-  --text: #1f2328; --muted: #59636e; --grid: #d1d9e0; --fill: #a9c9f5; --line: #1b61b8; --dot: #ffffff; }
-@media (prefers-color-scheme: dark) {
-  svg { --text: #f0f6fc; --muted: #9da7b3; --grid: #3d444d; --fill: #27508a; --line: #8cbcff; --dot: #0d1117; } }
-text { fill: var(--text); font-size: 13px; }
-.heading { font-size: 19px; font-weight: 600; }
-.small { fill: var(--muted); font-size: 12px; }
+svg { --fill: #a9c9f5; --line: #1b61b8; --dot: #ffffff; }
+@media (prefers-color-scheme: dark) { svg { --fill: #27508a; --line: #8cbcff; --dot: #0d1117; } }
 .variant { font-size: 12px; font-weight: 600; fill: var(--muted); letter-spacing: .04em; }
-.number { text-anchor: end; font-variant-numeric: tabular-nums; }
-.tick { text-anchor: middle; }
-.grid { stroke: var(--grid); stroke-width: 1; }
 .minor { stroke-opacity: .45; }
 .violin { fill: var(--fill); stroke: var(--line); stroke-width: 1; stroke-linejoin: round; }
 .half { stroke: var(--line); stroke-width: 4; stroke-linecap: round; }
@@ -125,39 +113,26 @@ def lengths_svg(tasks: Sequence[TaskLengths]) -> str:
         groups.setdefault(violin.variant, []).append(violin)
 
     body: list[str] = []
-    top = _MARGIN + 88
+    top = MARGIN + 88
     y = float(top)
     for variant, members in groups.items():
-        body.append(f'<text class="variant" x="{_MARGIN}" y="{y + 18:.0f}">{_text(variant)}</text>')
+        body.append(f'<text class="variant" x="{MARGIN}" y="{y + 18:.0f}">{escaped(variant)}</text>')
         y += 26
         for violin in members:
             body.append(violin.drawn(axis, y + _ROW / 2))
             y += _ROW
         y += 8
-    height = math.ceil(y) + _MARGIN + 16
+    height = math.ceil(y) + MARGIN + 16
 
     title = "Document lengths"
     unit = "Characters in a document, logarithmic. Shape: share of documents; bar: middle half; dot: median."
     description = f"{unit} " + " ".join(violin.told for violin in violins)
-    heading = (
-        f'<text class="heading" x="{_MARGIN}" y="{_MARGIN + 16}">{title}</text>'
-        f'<text class="small" x="{_MARGIN}" y="{_MARGIN + 38}">{unit}</text>'
+    columns = (
         f'<text class="small number" x="{axis.right + _COUNT_COLUMN}" y="{top - 8}">documents</text>'
-        f'<text class="small number" x="{_WIDTH - _MARGIN}" y="{top - 8}">median</text>'
+        f'<text class="small number" x="{WIDTH - MARGIN}" y="{top - 8}">median</text>'
     )
-    return "\n".join(
-        [
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" width="{_WIDTH}" '
-            f'height="{height}" role="img" aria-labelledby="loco-lengths-title loco-lengths-description">',
-            f'<title id="loco-lengths-title">{title}</title>',
-            f'<desc id="loco-lengths-description">{_text(description)}</desc>',
-            f"<style>{_STYLE}</style>",
-            heading,
-            *axis.drawn(top, y),
-            *body,
-            "</svg>\n",
-        ]
-    )
+    drawn = [heading(title, unit), columns, *axis.drawn(top, y), *body]
+    return document("lengths", height, title, description, drawn, _STYLE)
 
 
 @dataclass(frozen=True)
@@ -174,9 +149,11 @@ class _Axis:
         low, high = min(violin.places[0] for violin in violins), max(violin.places[-1] for violin in violins)
         missing = max(_SHORTEST_AXIS - (high - low), 0)
         steps = _steps(max(low - missing / 2, 0), high + missing / 2)
-        labels = max(_pixels(label) for violin in violins for label in (_name(violin.task), violin.variant))
-        right = _WIDTH - _MARGIN - _COUNT_COLUMN - _MEDIAN_COLUMN
-        return cls(steps[0], steps[-1], _MARGIN + 20 + round(labels), right)
+        labels = max(
+            pixels(label) for violin in violins for label in (shortened(violin.task, _LONGEST_NAME), violin.variant)
+        )
+        right = WIDTH - MARGIN - _COUNT_COLUMN - _MEDIAN_COLUMN
+        return cls(steps[0], steps[-1], MARGIN + 20 + round(labels), right)
 
     def x(self, place: float) -> float:
         return self.left + (place - self.low) / (self.high - self.low) * (self.right - self.left)
@@ -253,13 +230,13 @@ class _Violin:
         first, median, third = (axis.x(math.log10(max(quartile, 1))) for quartile in self.quartiles)
         baseline = f"{middle + 4.5:.1f}"
         return (
-            f"<g><title>{_text(self.told)}</title>"
-            f'<text x="{_MARGIN}" y="{baseline}">{_text(_name(self.task))}</text>'
+            f"<g><title>{escaped(self.told)}</title>"
+            f'<text x="{MARGIN}" y="{baseline}">{escaped(shortened(self.task, _LONGEST_NAME))}</text>'
             f'<path class="violin" d="M{" L".join(upper + lower[::-1])}Z"/>'
             f'<line class="half" x1="{first:.1f}" y1="{middle:.1f}" x2="{third:.1f}" y2="{middle:.1f}"/>'
             f'<circle class="median" cx="{median:.1f}" cy="{middle:.1f}" r="3.5"/>'
             f'<text class="number" x="{axis.right + _COUNT_COLUMN}" y="{baseline}">{self.count:,}</text>'
-            f'<text class="number" x="{_WIDTH - _MARGIN}" y="{baseline}">{self.quartiles[1]:,.0f}</text></g>'
+            f'<text class="number" x="{WIDTH - MARGIN}" y="{baseline}">{self.quartiles[1]:,.0f}</text></g>'
         )
 
 
@@ -278,20 +255,3 @@ def _compact(number: int) -> str:
         if number >= size:
             return f"{number // size}{unit}"
     return str(number)
-
-
-def _name(task: str) -> str:
-    if _pixels(task) <= _LONGEST_NAME:
-        return task
-    while _pixels(task) > _LONGEST_NAME:
-        task = task[:-1]
-    return f"{task}…"
-
-
-def _pixels(text: str) -> float:
-    """How wide a text is at 13 px, in the wider ones of the system fonts."""
-    return sum(12.0 if character in "MWmw" else 9.5 if character.isupper() else 7.6 for character in text)
-
-
-def _text(text: str) -> str:
-    return escape(_NOT_XML.sub("\ufffd", text))
