@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import numpy.typing as npt
 
-RESAMPLES = 10_000
-CONFIDENCE = 0.95
+from loco.score.resampling import CONFIDENCE, RESAMPLES, UNIT, bca, millionths, resampled_sums
+
+__all__ = ["CONFIDENCE", "METHOD", "RESAMPLES", "SEED", "intervals"]
+
+METHOD: Literal["BCa"] = "BCa"
 SEED = 20240212
-_CELLS_AT_ONCE = 4_000_000
 
 
 def intervals(values: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Percentile bootstrap of the column means (Efron and Tibshirani 1993, chapter 13).
+    """Bias-corrected and accelerated bootstrap of the column means (:func:`loco.score.resampling.bca`).
 
     ``values``: shape (queries, measures). Queries are drawn with replacement, the same draw for all measures. Returns
-    the lower and upper ends, each of shape (measures,). The seed is fixed: equal values give equal intervals.
+    the lower and upper ends, each of shape (measures,). The seed is fixed: equal values give equal intervals. Where
+    nearly every query has the same value, the percentile interval misses the truth twice as often as it should
+    (benchmarks/coverage.py).
     """
-    queries, measures = values.shape
-    random = np.random.default_rng(SEED)
-    means = np.empty((RESAMPLES, measures))
-    block = max(1, _CELLS_AT_ONCE // queries)
-    for start in range(0, RESAMPLES, block):
-        stop = min(start + block, RESAMPLES)
-        drawn = random.integers(0, queries, size=(stop - start, queries))
-        # How often each query was drawn, times the values: one product instead of gathering every measure.
-        offsets = np.arange(stop - start)[:, None] * queries
-        times = np.bincount((drawn + offsets).ravel(), minlength=drawn.size).reshape(drawn.shape)
-        means[start:stop] = times @ values / queries
-    tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(means, [tail, 1 - tail], axis=0)
-    return low, high
+    queries, exact = len(values), millionths(values)
+    means = exact.sum(axis=0) / queries
+    low, high = bca(resampled_sums(exact, np.random.default_rng(SEED)) / queries, means, exact - means)
+    return low / UNIT, high / UNIT
