@@ -24,6 +24,8 @@ class LuceneBM25:
     are not returned.
     """
 
+    order_free = True
+
     def __init__(self, card: ModelCard, runtime: Runtime | None = None) -> None:
         self.card = card
 

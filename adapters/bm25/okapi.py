@@ -22,6 +22,8 @@ class OkapiBM25:
     share a term with the query, whatever their score.
     """
 
+    order_free = True
+
     def __init__(self, card: ModelCard, runtime: Runtime | None = None) -> None:
         try:
             import rank_bm25

@@ -78,7 +78,7 @@ def import_beir(folder: Path, name: str | None = None, split: str = "test") -> T
     ]
     known_queries, known_documents = {i for i, _ in queries}, {i for i, _ in documents}
     judged: dict[str, dict[str, int]] = {}
-    for number, query, document, grade in _read_qrels(qrels_file, known_queries):
+    for number, query, document, grade in read_qrels(qrels_file, known_queries):
         if query not in known_queries:
             notes["judgements of unknown queries"] += 1
         elif document not in known_documents:
@@ -132,7 +132,7 @@ def _unquoted(cell: str) -> str:
     return cell
 
 
-def _read_qrels(file: SourceFile, queries: set[str]) -> Iterator[tuple[int, str, str, int]]:
+def read_qrels(file: SourceFile, queries: set[str]) -> Iterator[tuple[int, str, str, int]]:
     """Line number, query, document and grade of each judgement."""
     with opened(file) as lines:
         for number, line in enumerate(lines, 1):
