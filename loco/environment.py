@@ -26,6 +26,7 @@ _DISTRIBUTIONS = {
     "torch": "torch",
     "tokenizers": "tokenizers",
     "transformers": "transformers",
+    "umap": "umap-learn",
     "sentence_transformers": "sentence-transformers",
 }
 
@@ -41,6 +42,11 @@ class Environment(BaseModel):
     processor: str
     cores: int
     memory_bytes: int
+
+
+def recorded(command: str) -> str:
+    """A command as a result records it: the user's home folder as ``~``, bytes that are no text with an escape."""
+    return command.replace(str(Path.home()), "~").encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def environment() -> Environment:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -14,19 +13,16 @@ from pathlib import Path
 import numpy as np
 
 from loco.buckets import buckets_of
-from loco.encode.dense import rank_dense
 from loco.encode.forms import VectorForm, form_named
-from loco.encode.store import EmbeddingStore
 from loco.encode.strategies import Strategy
-from loco.environment import environment
+from loco.environment import environment, recorded
 from loco.errors import LocoError
 from loco.files import check_writable
 from loco.models.card import ModelCard
-from loco.models.protocols import Encoder, Retriever
 from loco.models.registry import load_model, model_card, settled, strategies_of
 from loco.models.runtime import Runtime
 from loco.phases import PhaseCost, phase, recording
-from loco.rank.ranking import Hit, Ranking, TextCoverage
+from loco.pipeline import RankingModel, ordered
 from loco.results import (
     Bootstrap,
     Measurement,
@@ -47,7 +43,6 @@ from loco.settings import cache_folder, data_folder
 from loco.tasks.data import (
     ContentHashes,
     Manifest,
-    TaskData,
     Variant,
     not_built,
     read_manifest,
@@ -55,10 +50,10 @@ from loco.tasks.data import (
     variant_named,
 )
 from loco.tokens.lengths import relevant_lengths
-from loco.trec import trec_id, trec_run
+from loco.trec import trec_run
 
 # Raised whenever the same ranking would be turned into other figures.
-PIPELINE_VERSION = 1
+PIPELINE_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -154,7 +149,7 @@ def evaluate_tasks(
         _manifest(folder, known_variant, task)
     if out is not None:
         check_writable(out)
-    loaded: _Loaded | None = None
+    loaded: RankingModel | None = None
     for task in tasks:
         found: dict[str, Evaluated] = {}
         if out is not None and not force:
@@ -162,7 +157,7 @@ def evaluate_tasks(
             found = {one.result.strategy: one for one in _found(setup, manifest, out)}
         missing = [strategy for strategy in setup.strategies if strategy.name not in found]
         if missing and loaded is None:
-            loaded = _Loaded(load_model(card, options.runtime), form, options.runtime, cache_folder(options.cache))
+            loaded = RankingModel(load_model(card, options.runtime), form, cache_folder(options.cache))
         if missing and loaded is not None:
             for result, run in _measured(loaded, setup, missing, read=(folder, known_variant, task), command=command):
                 path = None if out is None else write_result(result, run, out)
@@ -196,30 +191,6 @@ class _Setup:
         return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
 
-class _Loaded:
-    """A model ready to rank, whichever kind it is."""
-
-    def __init__(self, model: Retriever | Encoder, form: VectorForm, runtime: Runtime, cache: Path) -> None:
-        self._model, self._form = model, form
-        self.card = model.card
-        own = model.traits if isinstance(model, Encoder) else None
-        if form.dtype not in ("auto", own.dtype if own else None):
-            raise LocoError(f"Model '{self.card.name}' does not run in {form.dtype}: leave out --dtype.")
-        devices = {name.strip().partition(":")[0] for name in runtime.device.split(",")}
-        if not devices <= {"auto", "all", own.device if own else "cpu"}:
-            raise LocoError(f"Model '{self.card.name}' does not run on {runtime.device}: leave out --device.")
-        if isinstance(model, Encoder):
-            self._store = EmbeddingStore(cache)
-        elif form.smaller:
-            raise LocoError(f"Model '{self.card.name}' has no vectors to make smaller: leave out --dim and --quantise.")
-
-    def rankings(self, strategies: Sequence[Strategy], task: TaskData) -> dict[str, Ranking]:
-        """For each strategy, by its name, what the model ranks."""
-        if isinstance(self._model, Encoder):
-            return rank_dense(self._model, strategies, task, DEPTH, self._store, self._form)
-        return {strategy.name: self._model.rank(task, DEPTH) for strategy in strategies}
-
-
 def _manifest(data: Path, variant: Variant, task: str) -> Manifest:
     manifest = read_manifest(data, variant, task)
     if manifest is None:
@@ -250,7 +221,7 @@ def _found(setup: _Setup, manifest: Manifest, out: Path) -> Iterator[Evaluated]:
 
 
 def _measured(
-    model: _Loaded, setup: _Setup, strategies: Sequence[Strategy], read: tuple[Path, Variant, str], command: str
+    model: RankingModel, setup: _Setup, strategies: Sequence[Strategy], read: tuple[Path, Variant, str], command: str
 ) -> Iterator[tuple[Result, bytes]]:
     """A result and a TREC run for each strategy, all from one pass."""
     start = time.perf_counter()
@@ -263,7 +234,7 @@ def _measured(
             rankings = model.rankings(strategies, task)
         with phase("score"):
             for strategy, ranking in rankings.items():
-                hits = _ordered(ranking, task, model.card.name)
+                hits = ordered(ranking, task, model.card.name)
                 scores = score(task.qrels, hits)
                 scored[strategy] = hits, scores, _metrics(scores)
     cost = _Cost(time.perf_counter() - start, phases)
@@ -278,16 +249,16 @@ def _measured(
             depth=DEPTH,
             per_query={query: round(value, 6) for query, value in scores.per_query[PRIMARY].items()},
             buckets=buckets_of(task, scores.per_query[PRIMARY], lengths, ranking.coverage),
-            bootstrap=Bootstrap(confidence=bootstrap.CONFIDENCE, resamples=bootstrap.RESAMPLES, seed=bootstrap.SEED),
-            queries=_coverage(ranking.coverage.queries) if ranking.coverage else None,
-            documents=_coverage(ranking.coverage.documents) if ranking.coverage else None,
+            bootstrap=Bootstrap.used(),
+            queries=RoleCoverage.of(ranking.coverage.queries) if ranking.coverage else None,
+            documents=RoleCoverage.of(ranking.coverage.documents) if ranking.coverage else None,
             vectors=VectorRecord(**asdict(ranking.vectors)) if ranking.vectors else None,
             together_with=tuple(other for other in scored if other != strategy),
             phases=cost.records,
             seconds=round(cost.seconds, 4),
             dtype=ranking.dtype,
             environment=environment(),
-            command=_printable(command.replace(str(Path.home()), "~")),
+            command=recorded(command),
             finished_at=datetime.now(timezone.utc).replace(microsecond=0),
         )
         result = Result(
@@ -305,11 +276,6 @@ def _measured(
         yield result, run
 
 
-def _printable(command: str) -> str:
-    """What was typed, with an escape for bytes that are no text, as the name of a folder may have."""
-    return command.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
 @dataclass(frozen=True)
 class _Cost:
     seconds: float
@@ -321,39 +287,6 @@ class _Cost:
             name: PhaseRecord(seconds=round(cost.seconds, 4), peak_bytes=cost.peak_bytes)
             for name, cost in self.phases.items()
         }
-
-
-def _ordered(ranking: Ranking, task: TaskData, model: str) -> dict[str, list[Hit]]:
-    """A ranking as trec_eval will see it, whoever made it, or a LocoError where it is not one."""
-    documents = set(task.documents.ids)
-    ordered: dict[str, list[Hit]] = {}
-    for query in task.queries.ids:
-        hits = [Hit(document, float(np.float32(value))) for document, value in ranking.hits.get(query, ())]
-        strange = next((hit for hit in hits if hit.document not in documents or not math.isfinite(hit.score)), None)
-        if strange is not None:
-            raise LocoError(
-                f"Model '{model}' scored document '{strange.document}' with {strange.score} for query '{query}' of "
-                f"task '{task.card.name}': not a finite score of a document of that task. The adapter has a bug."
-            )
-        if len({hit.document for hit in hits}) != len(hits) or len(hits) > DEPTH:
-            raise LocoError(
-                f"Model '{model}' returned {len(hits)} hits for query '{query}' of task '{task.card.name}', some twice "
-                f"or more than {DEPTH}. The adapter has a bug."
-            )
-        hits.sort(key=lambda hit: trec_id(hit.document), reverse=True)
-        hits.sort(key=lambda hit: -hit.score)
-        ordered[query] = hits
-    return ordered
-
-
-def _coverage(seen: TextCoverage) -> RoleCoverage:
-    return RoleCoverage(
-        texts=seen.texts,
-        texts_cut=seen.texts_cut,
-        tokens=seen.tokens,
-        tokens_seen=seen.tokens_seen,
-        texts_empty=seen.texts_empty,
-    )
 
 
 def _metrics(scores: Scores) -> dict[str, Metric]:

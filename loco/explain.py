@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gzip
 import math
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,14 +16,13 @@ from loco.tasks.data import TaskData, Texts, not_built, read_manifest, read_task
 from loco.tokens import reference
 from loco.tokens.lengths import relevant_documents
 from loco.tokens.reference import count_tokens
-from loco.trec import trec_id
+from loco.trec import read_run, trec_id
 
 BM25 = "bm25"
 SHOWN = 10
 
 _NAMED = 5  # queries, where a prefix has several
 _BEGINNING = 80  # characters
-_LONGEST_LINE = 100_000  # bytes of a run; ids are names, and no longer than that
 
 
 @dataclass(frozen=True)
@@ -185,21 +182,12 @@ def _task(path: Path, result: Result, measurement: Measurement, data: Path) -> T
 
 def _hits(run: Path, query: str, task: TaskData) -> list[Hit]:
     """What a run has for a query, best first. Raises LocoError for a run that is damaged or of another task."""
-    wanted = f"{trec_id(query)} ".encode()
     names = {trec_id(document): document for document in task.documents.ids}
-    hits: list[Hit] = []
-    damaged = LocoError(f"{run} is no run of task '{task.card.name}'. Measure again with: loco eval --force")
+    name = trec_id(query)
     try:
-        with gzip.open(run) as stream:
-            while line := stream.readline(_LONGEST_LINE):
-                if line.startswith(wanted):
-                    _, _, name, _, score, _ = line.decode().split()
-                    hits.append(Hit(names[name], float(score)))
-    except (OSError, EOFError, ValueError, KeyError, zlib.error) as error:
-        raise damaged from error
-    if not all(math.isfinite(hit.score) for hit in hits):
-        raise damaged
-    return hits
+        return [Hit(names[document], score) for document, score in read_run(run, [name]).get(name, ())]
+    except (LocoError, KeyError) as error:
+        raise LocoError(f"{run} is no run of task '{task.card.name}'. Measure again with: loco eval --force") from error
 
 
 def _bm25_ranks(task: TaskData, query: str) -> dict[str, int]:

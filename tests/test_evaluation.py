@@ -7,12 +7,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
-from encoders import WordEncoder
 from tasks import MADE_BY_HAND, model_card, small_task
 
 import loco
 from loco.errors import LocoError
 from loco.evaluation import Evaluated, Options, evaluate_tasks
+from loco.models import registry
 from loco.models.card import ModelCard
 from loco.models.runtime import Runtime
 from loco.phases import phase
@@ -96,12 +96,12 @@ def test_changed_data_or_revision_is_measured_again(bench: Bench) -> None:
     assert bench.run().reused
 
 
-def test_a_precision_that_a_model_does_not_run_in_is_refused_not_recorded(bench: Bench) -> None:
-    options = Options(runtime=Runtime(dtype="bfloat16"))
-    for model in (bench.model, WordEncoder()):
-        bench.monkeypatch.setattr("loco.evaluation.load_model", lambda *_, model=model: model)
-        with pytest.raises(LocoError, match="does not run in bfloat16: leave out --dtype"):
-            list(evaluate_tasks(CARD, ["qmsum"], "mini", options, "command", data=bench.folder / "data"))
+@pytest.mark.parametrize("model", ["bm25", "hash-512"])
+@pytest.mark.parametrize("said", ["dtype", "device"])
+def test_a_precision_or_device_that_a_model_does_not_run_on_is_refused_not_recorded(model: str, said: str) -> None:
+    runtime = Runtime(**{said: {"dtype": "bfloat16", "device": "cuda:0"}[said]})
+    with pytest.raises(LocoError, match=f"leave out --{said}"):
+        registry.load_model(registry.model_card(model), runtime)
 
 
 def test_a_lost_run_file_is_made_again(bench: Bench) -> None:

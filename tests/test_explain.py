@@ -223,14 +223,15 @@ def test_a_run_that_is_lost_or_anothers_is_refused(tmp_path: Path) -> None:
     "run",
     [
         b"no gzip",
-        gzip.compress(b"q1 Q0 d1 1 1 t\n" * 999)[:-9],
-        gzip.compress(b"q1 Q0 nowhere 1 1 t\n"),
-        gzip.compress(b"q1 Q0 d1 1\n"),
-        gzip.compress(b"q1 Q0 d1 1 much t\n"),
-        gzip.compress(b"q1 Q0 d1 1 nan t\n"),
-        gzip.compress(b"q1 Q0 \xff 1 1 t\n"),
-        gzip.compress(b"q1 " + b"x" * 3_000_000),
+        gzip.compress(b"q1 Q0 d1 1 1 t\n" * 999, mtime=0)[:-9],
+        gzip.compress(b"q1 Q0 nowhere 1 1 t\n", mtime=0),
+        gzip.compress(b"q1 Q0 d1 1\n", mtime=0),
+        gzip.compress(b"q1 Q0 d1 1 much t\n", mtime=0),
+        gzip.compress(b"q1 Q0 d1 1 nan t\n", mtime=0),
+        gzip.compress(b"q1 Q0 \xff 1 1 t\n", mtime=0),
+        gzip.compress(b"q1 " + b"x" * 3_000_000, mtime=0),
     ],
+    ids=["no gzip", "cut", "unknown document", "short row", "no score", "nan", "no text", "long line"],
 )
 def test_a_damaged_run_is_refused_in_one_line_though_the_result_vouches_for_it(tmp_path: Path, run: bytes) -> None:
     path = measured(tmp_path, small_task(), "bm25")

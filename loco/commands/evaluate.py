@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,6 +16,7 @@ from loco.commands.options import (
     chosen_tasks,
     print_json,
     raise_all,
+    typed,
 )
 from loco.errors import LocoError
 
@@ -60,7 +59,7 @@ def eval_command(
     form_named(quantise, dim, card, model.runtime.dtype)
     folder = data_folder(data)
     names = chosen_tasks(task or ["all"], variant_named(variant), folder)
-    command = shlex.join(["loco", *sys.argv[1:]])
+    command = typed()
     options = Options(model.strategy, dim, quantise, model.runtime, model.cache)
     evaluated: list[Evaluated] = []
     problem = ""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -77,6 +79,11 @@ def chosen_results(paths: Sequence[Path]) -> list[Path]:
 def settings(**said: str | int | None) -> dict[str, str]:
     """What the user has said of a model, as its resolver takes it."""
     return {name: str(value) for name, value in said.items() if value is not None}
+
+
+def typed() -> str:
+    """The command as the user has typed it, for whoever wants to repeat it."""
+    return shlex.join(["loco", *sys.argv[1:]])
 
 
 def raise_all(problems: Sequence[str]) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from loco.encode.encoding import Encoding, encode_texts
 from loco.encode.forms import VectorForm
 from loco.encode.store import EmbeddingStore, Space
-from loco.encode.strategies import Strategy
+from loco.encode.strategies import Strategy, check_spans
 from loco.errors import LocoError
 from loco.models.protocols import Encoder, Role
 from loco.phases import phase
@@ -33,12 +33,10 @@ def rank_dense(
     Raises LocoError for a strategy or form that the model cannot serve, and naming the text for a vector that cannot
     be compared.
     """
-    late = next((strategy for strategy in strategies if strategy.late), None)
-    if late is not None and not encoder.traits.spans:
-        raise LocoError(f"{late.name} needs a model that averages its token vectors; '{encoder.card.name}' does not.")
+    check_spans(strategies, encoder.traits.spans, encoder.card.name)
     if form.dim is not None and form.dim > encoder.traits.dim:
         raise LocoError(f"The vectors of '{encoder.card.name}' have {encoder.traits.dim} numbers: --dim is too large.")
-    with store.space(_description(encoder), encoder.traits.dim) as space:
+    with store.space(description(encoder), encoder.traits.dim) as space:
         for problem in space.damaged:
             print(f"{problem} What is lost there is computed again.", file=sys.stderr)
         with phase("documents"):
@@ -125,7 +123,7 @@ class _Search:
         return None if queries is None or documents is None else Coverage(queries, documents)
 
 
-def _description(encoder: Encoder) -> dict[str, str | int]:
+def description(encoder: Encoder) -> dict[str, str | int]:
     """All that decides a vector except what the model is given to read."""
     traits = encoder.traits
     return {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import ClassVar
 
@@ -164,6 +164,13 @@ class LateChunk(_Chunked):
 
 
 KINDS: dict[str, type[Strategy]] = {kind.kind: kind for kind in (Full, Truncate, Chunk, ChunkMax, LateChunk)}
+
+
+def check_spans(strategies: Iterable[Strategy], spans: bool, model: str) -> None:
+    """Raise LocoError for a strategy that needs vectors of spans, where the model has none."""
+    late = next((strategy for strategy in strategies if strategy.late), None)
+    if late is not None and not spans:
+        raise LocoError(f"{late.name} needs a model that averages its token vectors; '{model}' does not.")
 
 
 def pieces(tokens: int, size: int, overlap: int, name: str = "") -> Iterator[Span]:

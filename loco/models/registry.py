@@ -122,7 +122,7 @@ def _named_apart(card: ModelCard, settings: Settings) -> ModelCard:
 
 
 def load_model(card: ModelCard, runtime: Runtime | None = None) -> Retriever | Encoder:
-    """The model behind a card, its adapter imported now. Raises LocoError where that cannot be."""
+    """The model behind a card, its adapter imported now. Raises LocoError where that cannot be as ``runtime`` says."""
     module, _, attribute = card.factory.partition(":")
     try:
         factory = getattr(importlib.import_module(module), attribute)
@@ -132,8 +132,20 @@ def load_model(card: ModelCard, runtime: Runtime | None = None) -> Retriever | E
         if isinstance(error, ModuleNotFoundError) and package in _EXTRA:
             line = f"Model '{card.name}' needs {package}: install with pip install 'loco-bench[transformers]'"
         raise LocoError(line) from error
-    model: Retriever | Encoder = factory(card, runtime or Runtime())
+    runtime = runtime or Runtime()
+    model: Retriever | Encoder = factory(card, runtime)
+    _check_served(model, runtime)
     return model
+
+
+def _check_served(model: Retriever | Encoder, runtime: Runtime) -> None:
+    """Raise LocoError where a model runs in another precision or on another device than the user has asked for."""
+    own = model.traits if isinstance(model, Encoder) else None
+    if runtime.dtype not in ("auto", own.dtype if own else None):
+        raise LocoError(f"Model '{model.card.name}' does not run in {runtime.dtype}: leave out --dtype.")
+    devices = {name.strip().partition(":")[0] for name in runtime.device.split(",")}
+    if not devices <= {"auto", "all", own.device if own else "cpu"}:
+        raise LocoError(f"Model '{model.card.name}' does not run on {runtime.device}: leave out --device.")
 
 
 def strategies_of(card: ModelCard, names: str | Sequence[str] | None) -> list[Strategy]:

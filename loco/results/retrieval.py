@@ -10,7 +10,9 @@ from pydantic import AwareDatetime, Field, model_validator
 
 from loco.environment import Environment
 from loco.models.card import PLAIN, ModelIdentity
+from loco.rank.ranking import TextCoverage
 from loco.results.parts import Count, Name, Part, Seconds, Sha256, Share
+from loco.score import bootstrap
 from loco.score.buckets import CutBucket, LengthBucket
 from loco.score.metrics import MEASURES, PRIMARY
 from loco.tasks.card import task_cards
@@ -42,11 +44,22 @@ class Metric(Part):
 
 
 class Bootstrap(Part):
-    """How the intervals were made: percentile bootstrap over queries."""
+    """How the intervals were made from draws of queries: bias-corrected and accelerated; percentiles in older files."""
 
+    method: Literal["percentile", "BCa"] = "percentile"
     confidence: Share
     resamples: Count
     seed: int
+
+    @classmethod
+    def used(cls) -> Bootstrap:
+        """How :func:`loco.score.bootstrap.intervals` makes them."""
+        return cls(
+            method=bootstrap.METHOD,
+            confidence=bootstrap.CONFIDENCE,
+            resamples=bootstrap.RESAMPLES,
+            seed=bootstrap.SEED,
+        )
 
 
 class TaskRecord(Part):
@@ -68,6 +81,12 @@ class RoleCoverage(Part):
     tokens: Count
     tokens_seen: Count
     texts_empty: Count = 0
+
+    @classmethod
+    def of(cls, seen: TextCoverage) -> RoleCoverage:
+        """The record of what a ranking has seen."""
+        counts = {name: getattr(seen, name) for name in cls.model_fields}
+        return cls(**counts)
 
     @model_validator(mode="after")
     def _parts_fit(self) -> RoleCoverage:

@@ -1,0 +1,64 @@
+"""A model ready to rank, whichever kind it is, and its rankings as trec_eval will see them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from loco.encode.dense import rank_dense
+from loco.encode.forms import VectorForm
+from loco.encode.store import EmbeddingStore
+from loco.encode.strategies import Strategy
+from loco.errors import LocoError
+from loco.models.protocols import Encoder, Retriever
+from loco.rank.ranking import Hit, Ranking
+from loco.score.metrics import DEPTH
+from loco.tasks.data import TaskData
+from loco.trec import trec_id
+
+
+class RankingModel:
+    """A loaded model, and the embedding store in the folder ``cache`` where it has vectors.
+
+    Raises LocoError for a form of vectors that the model does not have.
+    """
+
+    def __init__(self, model: Retriever | Encoder, form: VectorForm, cache: Path) -> None:
+        self._model, self._form = model, form
+        self.card = model.card
+        if isinstance(model, Encoder):
+            self._store = EmbeddingStore(cache)
+        elif form.smaller:
+            raise LocoError(f"Model '{self.card.name}' has no vectors to make smaller: leave out --dim and --quantise.")
+
+    def rankings(self, strategies: Sequence[Strategy], task: TaskData) -> dict[str, Ranking]:
+        """For each strategy, by its name, what the model ranks: at most DEPTH documents a query, all from one pass."""
+        if isinstance(self._model, Encoder):
+            return rank_dense(self._model, strategies, task, DEPTH, self._store, self._form)
+        return {strategy.name: self._model.rank(task, DEPTH) for strategy in strategies}
+
+
+def ordered(ranking: Ranking, task: TaskData, model: str) -> dict[str, list[Hit]]:
+    """A ranking as trec_eval will see it, whoever made it, or a LocoError where it is not one."""
+    documents = set(task.documents.ids)
+    in_order: dict[str, list[Hit]] = {}
+    for query in task.queries.ids:
+        hits = [Hit(document, float(np.float32(value))) for document, value in ranking.hits.get(query, ())]
+        strange = next((hit for hit in hits if hit.document not in documents or not math.isfinite(hit.score)), None)
+        if strange is not None:
+            raise LocoError(
+                f"Model '{model}' scored document '{strange.document}' with {strange.score} for query '{query}' of "
+                f"task '{task.card.name}': not a finite score of a document of that task. The adapter has a bug."
+            )
+        if len({hit.document for hit in hits}) != len(hits) or len(hits) > DEPTH:
+            raise LocoError(
+                f"Model '{model}' returned {len(hits)} hits for query '{query}' of task '{task.card.name}', some twice "
+                f"or more than {DEPTH}. The adapter has a bug."
+            )
+        hits.sort(key=lambda hit: trec_id(hit.document), reverse=True)
+        hits.sort(key=lambda hit: -hit.score)
+        in_order[query] = hits
+    return in_order
