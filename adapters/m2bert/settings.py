@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from loco.errors import LocoError
 from loco.models.card import ModelCard
+
+from ..parameters import checked
 
 Cut = Literal["hard", "keep-sep"]
 
@@ -49,13 +51,7 @@ class Parameters(BaseModel):
 
 def parameters_of(card: ModelCard) -> Parameters:
     """The settings on a card. Raises LocoError for one that is unknown or wrong."""
-    try:
-        parameters = Parameters.model_validate(card.parameters)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "parameters"
-        reason = first["msg"].removeprefix("Value error, ")
-        raise LocoError(f"The card of model '{card.name}' is wrong at '{where}': {reason}. Mend the card.") from error
+    parameters = checked(card, Parameters)
     if sum(source is not None for source in (parameters.hub, parameters.init, card.checkpoint)) != 1:
         raise LocoError(
             f"The card of model '{card.name}' must name one of a hub id, a checkpoint and an init. Mend the card."

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from loco.errors import LocoError
 from loco.models.card import ModelCard
 from loco.models.protocols import Role, Similarity
+
+from ..parameters import checked
 
 PoolingMode = Literal["cls", "mean", "last"]
 
@@ -49,13 +51,7 @@ class Parameters(BaseModel):
 
 def parameters_of(card: ModelCard) -> Parameters:
     """The settings on a card. Raises LocoError for one that is unknown or wrong."""
-    try:
-        parameters = Parameters.model_validate(card.parameters)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "parameters"
-        reason = first["msg"].removeprefix("Value error, ")
-        raise LocoError(f"The card of model '{card.name}' is wrong at '{where}': {reason}. Mend the card.") from error
+    parameters = checked(card, Parameters)
     if (parameters.hub is None) == (card.checkpoint is None):
         raise LocoError(f"The card of model '{card.name}' must name either a hub id or a checkpoint. Mend the card.")
     return parameters
