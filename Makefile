@@ -7,7 +7,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 DEMO := demo
 
-.PHONY: demo test lint check schema benchmarks clean
+.PHONY: demo test lint check schema paper benchmarks clean
 
 demo: $(READY)
 	$(BIN)/loco build-data --variant mini --out $(DEMO)/data
@@ -29,6 +29,10 @@ check: lint test
 
 schema: $(READY)
 	$(BIN)/python -c "import json; from loco.results import json_schema; print(json.dumps(json_schema(), indent=2))" > docs/result.schema.json
+
+# The figures that others have reported, as result files.
+paper: $(READY)
+	$(BIN)/python -m loco.reported results/paper
 
 benchmarks: $(READY)
 	$(BIN)/python benchmarks/bm25_analysis.py

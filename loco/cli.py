@@ -8,7 +8,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from loco.commands import cache, cluster, compare, evaluate, explain, models, needle, results, speed, tasks
+from loco.commands import cache, cluster, compare, evaluate, explain, models, needle, results, speed, submit, tasks
 from loco.errors import LocoError
 
 USAGE_ERROR = 2
@@ -48,10 +48,12 @@ app = typer.Typer(
 )
 models_app = typer.Typer(help="The models that can be evaluated.", invoke_without_command=True)
 results_app = typer.Typer(help="Result files: show them, check them.", no_args_is_help=True)
+submit_app = typer.Typer(help="Propose results for the board: check them first.", no_args_is_help=True)
 cache_app = typer.Typer(help="The embedding store: what it holds, whether it is sound.", no_args_is_help=True)
 app.add_typer(models_app, name="models")
 app.add_typer(cache_app, name="cache")
 app.add_typer(results_app, name="results")
+app.add_typer(submit_app, name="submit")
 
 
 app.command("tasks")(tasks.tasks_command)
@@ -74,6 +76,7 @@ results_app.command("validate")(results.results_validate_command)
 cache_app.command("ls")(cache.cache_ls_command)
 cache_app.command("verify")(cache.cache_verify_command)
 cache_app.command("prune")(cache.cache_prune_command)
+submit_app.command("check")(submit.submit_check_command)
 
 
 def main() -> None:

@@ -18,7 +18,17 @@ from loco.evaluation import Options, evaluate_tasks
 from loco.models.card import ModelCard
 from loco.models.runtime import Runtime
 from loco.rank.ranking import Coverage, Hit, Ranking, TextCoverage
-from loco.results import check_run, json_schema, read_result, result_files, result_path, run_path, write_result
+from loco.results import (
+    Result,
+    check_run,
+    json_schema,
+    read_record,
+    read_result,
+    result_files,
+    result_path,
+    run_path,
+    write_result,
+)
 from loco.tasks.data import TaskData, write_task
 from loco.trec import trec_run
 
@@ -180,7 +190,9 @@ def test_every_result_that_ships_is_valid_and_beside_its_run() -> None:
     files = list(result_files(CHECKOUT / "results"))
     assert files
     for file in files:
-        result = read_result(file)
+        result = read_record(file)
         check_run(file, result)
-        path = result_path(result.model.name, result.strategy, result.variant, result.task)
-        assert file == CHECKOUT / "results" / result.origin / path
+        if isinstance(result, Result):
+            path = result_path(result.model.name, result.strategy, result.variant, result.task)
+            origin = "paper" if result.origin == "reported" else result.origin
+            assert file == CHECKOUT / "results" / origin / path
