@@ -1,4 +1,4 @@
-"""The models loco knows: one file or folder a family, and ``cards.toml`` as the list of them."""
+"""The models loco knows: one file or folder a family, and ``cards.toml`` files as the list of them."""
 
 from __future__ import annotations
 
@@ -9,4 +9,5 @@ from loco.models.card import ModelCard, read_model_cards
 
 def model_cards() -> list[ModelCard]:
     """The cards of all models in this package (the entry point ``loco.adapters``)."""
-    return read_model_cards(Path(__file__).with_name("cards.toml"))
+    here = Path(__file__).parent
+    return [*read_model_cards(here / "cards.toml"), *read_model_cards(here / "api" / "cards.toml")]

@@ -8,16 +8,20 @@ from loco.errors import LocoError
 from loco.models.card import ModelCard
 
 from . import model_cards
+from .api.compatible import PREFIX, compatible_card
 
 _WEIGHTS = ("checkpoint", "init", "seed")
 
 
 def resolve(name: str, settings: Mapping[str, str]) -> ModelCard | None:
-    """The card of a checkpoint's folder, a model on the hub, or of a known M2-BERT with weights that ``settings`` say.
+    """The card of a checkpoint's folder, a model on the hub or at an address, or of a known M2-BERT with weights that
+    ``settings`` say.
 
     None for a name that is nothing of the kind. Raises LocoError where there is no such checkpoint, or one that cannot
     be run, and for settings that do not go with it.
     """
+    if name.startswith(PREFIX) and not settings:
+        return compatible_card(name)
     if not settings.keys().isdisjoint(_WEIGHTS):
         return _with_weights(name, settings)
     from .transformer.resolve import resolve as checkpoint_card

@@ -6,7 +6,7 @@ import hashlib
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -21,10 +21,12 @@ from loco.files import check_writable
 from loco.models.card import ModelCard
 from loco.models.registry import load_model, model_card, settled, strategies_of
 from loco.models.runtime import Runtime
+from loco.money import Plan
 from loco.phases import PhaseCost, phase, recording
 from loco.pipeline import RankingModel, ordered
 from loco.results import (
     Bootstrap,
+    CostRecord,
     Measurement,
     Metric,
     PhaseRecord,
@@ -145,16 +147,15 @@ def evaluate_tasks(
     setup = _Setup(card, strategies_of(card, options.strategies), form)
     folder = data_folder(data)
     # What cannot end well fails before hours are spent on it.
+    if options.runtime.budget is not None and card.service is None:
+        raise LocoError(f"Model '{card.name}' runs on this machine and costs nothing: leave out --budget.")
     for task in tasks:
         _manifest(folder, known_variant, task)
     if out is not None:
         check_writable(out)
     loaded: RankingModel | None = None
     for task in tasks:
-        found: dict[str, Evaluated] = {}
-        if out is not None and not force:
-            manifest = _manifest(folder, known_variant, task)
-            found = {one.result.strategy: one for one in _found(setup, manifest, out)}
+        found = _there_already(setup, _manifest(folder, known_variant, task), None if force else out)
         missing = [strategy for strategy in setup.strategies if strategy.name not in found]
         if missing and loaded is None:
             loaded = RankingModel(load_model(card, options.runtime), form, cache_folder(options.cache))
@@ -163,6 +164,44 @@ def evaluate_tasks(
                 path = None if out is None else write_result(result, run, out)
                 found[result.strategy] = Evaluated(result, path, reused=False)
         yield from (found[strategy.name] for strategy in setup.strategies)
+
+
+@dataclass(frozen=True)
+class Foretold:
+    """What a task would take of a service, and about how many seconds; ``strategies`` have no result yet."""
+
+    task: str
+    strategies: tuple[str, ...]
+    plan: Plan
+    seconds: float
+
+
+def foretell_tasks(
+    card: ModelCard,
+    tasks: Sequence[str],
+    variant: str,
+    options: Options,
+    *,
+    data: Path | None = None,
+    out: Path | None = None,
+    force: bool = False,
+) -> Iterator[Foretold]:
+    """What :func:`evaluate_tasks` would send to a service, task by task. Nothing is sent, and no key is needed.
+
+    Raises LocoError for a model that runs on this machine.
+    """
+    if card.service is None:
+        raise LocoError(f"Model '{card.name}' runs on this machine, and nothing is sent: leave out --dry-run.")
+    known_variant, folder = variant_named(variant), data_folder(data)
+    form = form_named(options.quantise, options.dim, card, options.runtime.dtype)
+    setup = _Setup(card, strategies_of(card, options.strategies), form)
+    model = RankingModel(load_model(card, replace(options.runtime, dry=True)), form, cache_folder(options.cache))
+    for task in tasks:
+        found = _there_already(setup, _manifest(folder, known_variant, task), None if force else out)
+        missing = [strategy for strategy in setup.strategies if strategy.name not in found]
+        planned = model.plan(missing, read_task(folder, known_variant, task)) if missing else None
+        plan, seconds = planned or (Plan(), 0.0)
+        yield Foretold(task, tuple(strategy.name for strategy in missing), plan, seconds)
 
 
 @dataclass(frozen=True)
@@ -198,6 +237,11 @@ def _manifest(data: Path, variant: Variant, task: str) -> Manifest:
     return manifest
 
 
+def _there_already(setup: _Setup, manifest: Manifest, out: Path | None) -> dict[str, Evaluated]:
+    """The results of a task that need no measuring, by strategy; none are looked for without a folder."""
+    return {} if out is None else {one.result.strategy: one for one in _found(setup, manifest, out)}
+
+
 def _found(setup: _Setup, manifest: Manifest, out: Path) -> Iterator[Evaluated]:
     """The results that stand in ``out`` already, where new ones would say the same. A damaged one does not count."""
     task, variant = manifest.task, manifest.variant
@@ -230,14 +274,18 @@ def _measured(
         with phase("load"):
             task = read_task(*read)
             content = task.content
+        before = model.spent
         with phase("rank"):
             rankings = model.rankings(strategies, task)
+        spent = model.spent
         with phase("score"):
             for strategy, ranking in rankings.items():
                 hits = ordered(ranking, task, model.card.name)
                 scores = score(task.qrels, hits)
                 scored[strategy] = hits, scores, _metrics(scores)
     cost = _Cost(time.perf_counter() - start, phases)
+    service = model.card.service
+    paid = CostRecord.of(spent - before, service) if spent and before and service else None
     lengths = relevant_lengths(task, read[0])
     for strategy, (hits, scores, metrics) in scored.items():
         ranking = rankings[strategy]
@@ -253,6 +301,7 @@ def _measured(
             queries=RoleCoverage.of(ranking.coverage.queries) if ranking.coverage else None,
             documents=RoleCoverage.of(ranking.coverage.documents) if ranking.coverage else None,
             vectors=VectorRecord(**asdict(ranking.vectors)) if ranking.vectors else None,
+            cost=paid,
             together_with=tuple(other for other in scored if other != strategy),
             phases=cost.records,
             seconds=round(cost.seconds, 4),

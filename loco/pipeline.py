@@ -8,12 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from loco.encode.dense import rank_dense
+from loco.encode.dense import plan_dense, rank_dense
 from loco.encode.forms import VectorForm
 from loco.encode.store import EmbeddingStore
 from loco.encode.strategies import Strategy
 from loco.errors import LocoError
 from loco.models.protocols import Encoder, Retriever
+from loco.money import Paid, Plan, Spending
 from loco.rank.ranking import Hit, Ranking
 from loco.score.metrics import DEPTH
 from loco.tasks.data import TaskData
@@ -28,6 +29,7 @@ class RankingModel:
 
     def __init__(self, model: Retriever | Encoder, form: VectorForm, cache: Path) -> None:
         self._model, self._form = model, form
+        self._planned: set[bytes] = set()
         self.card = model.card
         if isinstance(model, Encoder):
             self._store = EmbeddingStore(cache)
@@ -39,6 +41,21 @@ class RankingModel:
         if isinstance(self._model, Encoder):
             return rank_dense(self._model, strategies, task, DEPTH, self._store, self._form)
         return {strategy.name: self._model.rank(task, DEPTH) for strategy in strategies}
+
+    @property
+    def spent(self) -> Spending | None:
+        """What was spent so far on a model that costs money."""
+        return self._model.till.spent if isinstance(self._model, Paid) else None
+
+    def plan(self, strategies: Sequence[Strategy], task: TaskData) -> tuple[Plan, float] | None:
+        """What :meth:`rankings` would send to a service beside what earlier plans have, and about how many seconds that
+        would take; None for a model without a service.
+        """
+        service = self.card.service
+        if service is None or not isinstance(self._model, Encoder):
+            return None
+        plan = plan_dense(self._model, strategies, task, self._store, self._planned)
+        return plan, plan.seconds(service, self._model.traits.concurrency)
 
 
 def ordered(ranking: Ranking, task: TaskData, model: str) -> dict[str, list[Hit]]:

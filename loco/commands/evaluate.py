@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,7 +22,11 @@ from loco.commands.options import (
 from loco.errors import LocoError
 
 if TYPE_CHECKING:
-    from loco.evaluation import Evaluated
+    from collections.abc import Iterable
+
+    from loco.evaluation import Evaluated, Foretold
+    from loco.models.card import ModelCard
+    from loco.results import Result
 
 
 @takes_model
@@ -41,6 +46,15 @@ def eval_command(
     out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Folder for result files and TREC runs.")] = Path(
         "results"
     ),
+    budget: Annotated[
+        float | None,
+        typer.Option(
+            "--budget", metavar="USD", min=0, help="Stop before this run costs more, if the model costs money."
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what would be sent to a service and what it costs. Sends nothing.")
+    ] = False,
     force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -49,7 +63,7 @@ def eval_command(
     Vectors are kept in the embedding store as they are made: a run that is interrupted goes on where it ended.
     """
     from loco.encode.forms import form_named
-    from loco.evaluation import Options, evaluate_tasks
+    from loco.evaluation import Options, evaluate_tasks, foretell_tasks
     from loco.report import results as report
     from loco.results import summary
     from loco.settings import data_folder
@@ -60,7 +74,10 @@ def eval_command(
     folder = data_folder(data)
     names = chosen_tasks(task or ["all"], variant_named(variant), folder)
     command = typed()
-    options = Options(model.strategy, dim, quantise, model.runtime, model.cache)
+    options = Options(model.strategy, dim, quantise, replace(model.runtime, budget=budget), model.cache)
+    if dry_run:
+        _foretell(card, foretell_tasks(card, names, variant, options, data=folder, out=out, force=force), as_json)
+        return
     evaluated: list[Evaluated] = []
     problem = ""
     try:
@@ -96,6 +113,7 @@ def eval_command(
                         "strategy": done.result.strategy,
                         "vector_form": done.result.vector_form,
                         "coverage": summary.coverage(done.result),
+                        "cost": _cost(done.result),
                         "metrics": {name: metric.model_dump() for name, metric in done.result.metrics.items()},
                     }
                     for done in evaluated
@@ -105,3 +123,24 @@ def eval_command(
     else:
         report.print_results([done.result for done in evaluated])
     raise_all([problem] if problem else [])
+
+
+def _foretell(card: ModelCard, tasks: Iterable[Foretold], as_json: bool) -> None:
+    """Print what tasks would take of a service."""
+    from dataclasses import asdict
+
+    from loco.money import dollars
+    from loco.report import money as report
+
+    service = card.service
+    told = list(tasks)
+    if as_json and service is not None:
+        rows = [asdict(one) | {"dollars": dollars(one.plan.tokens, service)} for one in told]
+        print_json({"model": card.name, "service": service.model_dump(mode="json"), "tasks": rows})
+    elif service is not None:
+        report.print_foretold(service, told)
+
+
+def _cost(result: Result) -> object:
+    cost = result.measurement.cost if result.measurement is not None else None
+    return None if cost is None else cost.model_dump(mode="json")

@@ -20,11 +20,13 @@ class Job:
 
 
 def batches(jobs: Sequence[Job], traits: EncoderTraits) -> Iterator[list[Job]]:
-    """The jobs, longest first, in batches of at most ``batch_tokens`` tokens, padding counted (one job at least)."""
+    """The jobs, longest first, in batches of at most ``batch_tokens`` tokens, padding counted (one job at least), and
+    of at most ``batch_inputs`` jobs.
+    """
     batch: list[Job] = []
     longest = 0
     for job in sorted(jobs, key=lambda job: -job.input.tokens):
-        if batch and (len(batch) + 1) * longest > traits.batch_tokens:
+        if batch and ((len(batch) + 1) * longest > traits.batch_tokens or len(batch) == traits.batch_inputs):
             yield batch
             batch = []
         if not batch:

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from loco.encode.encoding import Encoding, encode_texts
+from loco.encode.encoding import Encoding, encode_texts, plan_texts
 from loco.encode.forms import VectorForm
 from loco.encode.store import EmbeddingStore, Space
 from loco.encode.strategies import Strategy, check_spans
 from loco.errors import LocoError
 from loco.models.protocols import Encoder, Role
+from loco.money import Plan
 from loco.phases import phase
 from loco.rank.compression import compress, cut
 from loco.rank.nearest import Rows, VectorError, Vectors, nearest
@@ -46,6 +47,16 @@ def rank_dense(
         search = _Search(encoder, task, space, queries, documents, form)
         with phase("search"):
             return {strategy.name: search.ranking(strategy, k) for strategy in strategies}
+
+
+def plan_dense(
+    encoder: Encoder, strategies: Sequence[Strategy], task: TaskData, store: EmbeddingStore, asked: set[bytes]
+) -> Plan:
+    """What :func:`rank_dense` would have the encoder compute, less what is stored and what was ``asked`` for."""
+    check_spans(strategies, encoder.traits.spans, encoder.card.name)
+    with store.space(description(encoder), encoder.traits.dim) as space:
+        documents = plan_texts(encoder, task.documents, "document", strategies, space, asked)
+        return documents + plan_texts(encoder, task.queries, "query", strategies, space, asked)
 
 
 class _Search:

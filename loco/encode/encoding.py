@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
@@ -15,10 +15,11 @@ from loco.encode.batching import Job, batches, encoded, padded
 from loco.encode.store import Space
 from loco.encode.strategies import Room, Strategy
 from loco.errors import BadText, LocoError
-from loco.models.protocols import Encoder, Role, TokenizedText
+from loco.models.protocols import Encoder, Interruptible, Role, TokenizedText
+from loco.money import Plan
 from loco.phases import phase
 from loco.progress import Meter, meter, tracked
-from loco.rank.ranking import Float32, TextCoverage
+from loco.rank.ranking import TextCoverage
 from loco.tasks.data import Texts
 
 # Texts are prepared this many batches at a time: enough to sort by length, little enough to hold.
@@ -91,6 +92,24 @@ def encode_texts(encoder: Encoder, texts: Texts, role: Role, strategies: Sequenc
     return Encoding(keys, _coverage(encoder, texts, role, strategies, tokens, preparing.limit), lanes.work)
 
 
+def plan_texts(
+    encoder: Encoder, texts: Texts, role: Role, strategies: Sequence[Strategy], space: Space, asked: set[bytes]
+) -> Plan:
+    """What :func:`encode_texts` would have computed, in batches, and what it would have found in the store.
+
+    ``asked`` are keys of what was planned before, which is then not computed again; those of this pass are added.
+    Raises LocoError, naming the text, for a text that the model cannot read.
+    """
+    preparing, wanted = _Preparing(encoder, texts, role, strategies), _Wanted(space, asked)
+    plan = Plan()
+    for places in tracked(list(preparing.groups()), f"Counting tokens of {_plural(role)}"):
+        for jobs in batches(preparing.group(places).jobs, encoder.traits):
+            missing, stored = wanted.of(jobs)
+            tokens = sum(job.input.tokens for job in missing)
+            plan += Plan(bool(missing), len(missing), tokens, stored)
+    return plan
+
+
 class _Preparing:
     """From texts to jobs."""
 
@@ -139,52 +158,71 @@ class _Batch:
     texts: float
     characters: float
 
+    def halves(self) -> tuple[_Batch, _Batch]:
+        """Two batches that together are this one."""
+        middle = len(self.jobs) // 2
+        share = middle / len(self.jobs)
+        first = _Batch(self.jobs[:middle], self.texts * share, self.characters * share)
+        return first, _Batch(self.jobs[middle:], self.texts - first.texts, self.characters - first.characters)
+
+
+class _Wanted:
+    """What of a pass's batches has to be computed."""
+
+    def __init__(self, space: Space, own: set[bytes]) -> None:
+        self._space = space
+        self._own = own  # keys of what this pass computes or has computed
+
+    def of(self, jobs: Sequence[Job]) -> tuple[list[Job], int]:
+        """Those of the jobs that were not asked about before and are not in the store, and how many are in it."""
+        others = [job for job in jobs if not self._own.issuperset(job.keys)]
+        owners = [job for job in others for _ in job.keys]
+        absent = self._space.missing([key for job in others for key in job.keys])
+        missing = list(dict.fromkeys(owners[place] for place in absent))
+        self._own.update(key for job in missing for key in job.keys)
+        return missing, len(others) - len(missing)
+
 
 class _Lanes:
     """The encoder at work on as many batches at once as it can, and the store behind it.
 
-    Leaving the block, however that comes, waits for the batches under way and stores them too.
+    A batch is stored by the lane that has computed it before that lane takes on another: what may have cost money is
+    never waiting in memory. Leaving the block, however that comes, waits for the batches under way.
     """
 
     def __init__(self, encoder: Encoder, space: Space, texts: Texts, role: Role, bar: Meter) -> None:
         self._encoder, self._space, self._texts, self._role, self._bar = encoder, space, texts, role, bar
         self._pool = ThreadPoolExecutor(encoder.traits.concurrency)
         self._under_way: set[Future[None]] = set()
-        self._finished: deque[tuple[_Batch, Float32]] = deque()  # until it is in the store, whatever interrupts that
-        self._own: set[bytes] = set()  # keys of what this pass computes or has computed
+        self._wanted = _Wanted(space, set())
+        self._counting = threading.Lock()
         self.work = Work()
 
     def __enter__(self) -> _Lanes:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self._pool.shutdown(wait=True, cancel_futures=True)
-        self._store()
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        if kind is not None and isinstance(self._encoder, Interruptible):
+            self._encoder.interrupt()
+        self._pool.shutdown(wait=True)
 
     def encode(self, group: _Group) -> None:
         """Set the encoder to what is missing of a group; returns when it is busy with the last of it."""
         tokens = [padded(job.input, self._encoder.traits) for job in group.jobs]
         if not tokens:
-            self._bar.advance(len(group.tokens), group.characters, 0)
+            self._advance(len(group.tokens), group.characters)
         for jobs in batches(group.jobs, self._encoder.traits):
-            others = [job for job in jobs if not self._own.issuperset(job.keys)]
-            missing = self._missing(others)
-            self.work.reused += len(others) - len(missing)
+            missing, stored = self._wanted.of(jobs)
+            self.work.reused += stored
             share = sum(padded(job.input, self._encoder.traits) for job in jobs) / sum(tokens)
             batch = _Batch(missing, len(group.tokens) * share, group.characters * share)
             if not missing:
-                self._bar.advance(batch.texts, batch.characters, 0)
+                self._advance(batch.texts, batch.characters)
                 continue
             while len(self._under_way) > self._encoder.traits.concurrency:
                 self._collect()
-            self._own.update(key for job in missing for key in job.keys)
             self._under_way.add(self._pool.submit(self._compute, batch))
-
-    def _missing(self, jobs: Sequence[Job]) -> list[Job]:
-        """Those of the jobs that are not in the store."""
-        owners = [job for job in jobs for _ in job.keys]
-        absent = self._space.missing([key for job in jobs for key in job.keys])
-        return list(dict.fromkeys(owners[place] for place in absent))
 
     def finish(self) -> None:
         """Wait for all that is under way."""
@@ -193,12 +231,11 @@ class _Lanes:
 
     def _collect(self) -> None:
         done, self._under_way = wait(self._under_way, return_when=FIRST_COMPLETED)
-        self._store()
         for future in done:
             future.result()
 
     def _compute(self, batch: _Batch) -> None:
-        """What happens in a lane. Raises LocoError where no sound vectors come of the batch."""
+        """What happens in a lane, to the store included. Raises LocoError where no sound vectors come of the batch."""
         try:
             rows = np.concatenate(encoded(self._encoder, [job.input for job in batch.jobs]))
         except MemoryError as error:
@@ -207,6 +244,12 @@ class _Lanes:
                 f"An input of {tokens:,} tokens, as of {self._named(batch.jobs[0])}, does not fit into memory even "
                 f"alone. Choose a smaller size, as in --strategy 'chunk({max(tokens // 2, 1)})', or another --device."
             ) from error
+        except BadText as error:
+            if len(batch.jobs) == 1:
+                raise LocoError(f"The {self._named(batch.jobs[0])} {error.reason}.") from error
+            for half in batch.halves():  # until it is alone, and the others are stored
+                self._compute(half)
+            return
         sound = np.isfinite(rows).all(axis=1) & rows.any(axis=1)
         if not sound.all():
             row = int(np.flatnonzero(~sound)[0])
@@ -217,18 +260,16 @@ class _Lanes:
                 f"({owner.input.tokens:,} tokens). No score can come of that; try --dtype float32 if it ran in "
                 "another precision, else mend the model."
             )
-        self._finished.append((batch, rows))
-
-    def _store(self) -> None:
-        """Store what is finished. Where an interrupt strikes, it is still there for the next call."""
-        while self._finished:
-            batch, rows = self._finished[0]
-            self._space.add([key for job in batch.jobs for key in job.keys], rows)
-            self._finished.popleft()
-            tokens = sum(job.input.tokens for job in batch.jobs)
+        self._space.add([key for job in batch.jobs for key in job.keys], rows)
+        tokens = sum(job.input.tokens for job in batch.jobs)
+        with self._counting:
             self.work.encoded += len(batch.jobs)
             self.work.encoded_tokens += tokens
-            self._bar.advance(batch.texts, batch.characters, tokens)
+        self._advance(batch.texts, batch.characters, tokens)
+
+    def _advance(self, texts: float, characters: float, tokens: int = 0) -> None:
+        with self._counting:
+            self._bar.advance(texts, characters, tokens)
 
     def _named(self, job: Job) -> str:
         return _named(self._texts, self._role, job.text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -17,8 +18,9 @@ class ModelIdentity(BaseModel):
 
     ``revision`` changes whenever the same name would rank differently; ``parameters`` are the adapter's settings.
     ``max_tokens`` is the window, prompt and special tokens included, ``weights`` the number of trained weights; None
-    where there is no such thing or it is not known. ``untrained`` says that the weights were drawn at random, for tests
-    and measurements of speed: its scores are never ranked.
+    where there is no such thing or it is not known. ``trained_on_loco`` is None where the source of a reported result
+    does not say. ``untrained`` says that the weights were drawn at random, for tests and measurements of speed: its
+    scores are never ranked.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -29,11 +31,43 @@ class ModelIdentity(BaseModel):
     description: str = Field(max_length=2000)
     licence: str = Field(max_length=200)
     url: str = Field(max_length=2000)
-    trained_on_loco: bool
+    trained_on_loco: bool | None
     untrained: bool = False
     max_tokens: int | None = Field(default=None, ge=1)
     weights: int | None = Field(default=None, ge=1)
     parameters: dict[str, bool | int | float | str] = {}
+
+
+class Price(BaseModel):
+    """What a vendor asks for, in US dollars; ``source`` said so, read on the day ``as_of``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    per_million_tokens: float = Field(gt=0)
+    as_of: datetime.date
+    source: str = Field(min_length=1, max_length=2000, pattern=PLAIN)
+
+
+class Service(BaseModel):
+    """Where a model answers over a network, what it takes at once and in a minute, and what it costs.
+
+    ``key`` names the environment variable with the user's key; ``url`` is where requests go. ``inputs`` and ``tokens``
+    bound a request, ``*_per_minute`` the requests of a minute; None where no bound is known. ``price`` is None where
+    none is known, or nothing is paid. None of it changes a vector, so none of it is part of a model's identity.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    vendor: str = Field(min_length=1, max_length=100, pattern=PLAIN)
+    key: str = Field(pattern=r"^[A-Z][A-Z0-9_]*$")
+    key_optional: bool = False
+    url: str = Field(pattern=r"^https?://[^\s@]+$", max_length=2000)
+    inputs: int = Field(ge=1)
+    tokens: int = Field(ge=1)
+    requests_per_minute: int | None = Field(default=None, ge=1)
+    inputs_per_minute: int | None = Field(default=None, ge=1)
+    tokens_per_minute: int | None = Field(default=None, ge=1)
+    price: Price | None = None
 
 
 class ModelCard(ModelIdentity):
@@ -43,12 +77,14 @@ class ModelCard(ModelIdentity):
     :class:`loco.models.runtime.Runtime` and returns the model (:mod:`loco.models.protocols`).
     ``strategies`` are the ways this model meets a text longer than its window, the first one being the default.
     ``checkpoint`` is the folder on this machine that a model is loaded from, None for one from elsewhere: its
-    contents stand in ``revision``, and where they lie concerns nobody else.
+    contents stand in ``revision``, and where they lie concerns nobody else. ``service`` is None for a model that runs
+    on this machine.
     """
 
     factory: str = Field(pattern=r"^[\w.]+:\w+$")
     strategies: tuple[str, ...] = Field(min_length=1)
     checkpoint: str | None = None
+    service: Service | None = None
 
     @property
     def identity(self) -> ModelIdentity:

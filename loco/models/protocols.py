@@ -121,6 +121,7 @@ class EncoderTraits:
     - ``unit_length``: whether all its vectors have length 1.
     - ``spans``: whether it can return vectors of spans (late chunking); that takes mean pooling.
     - ``batch_tokens``: padded tokens it computes best at once.
+    - ``batch_inputs``: inputs it takes at once, None for any number.
     - ``concurrency``: how many batches it computes at the same time, each in a thread of its own.
     """
 
@@ -134,6 +135,7 @@ class EncoderTraits:
     unit_length: bool = False
     spans: bool = False
     batch_tokens: int = 2048
+    batch_inputs: int | None = None
     concurrency: int = 1
 
 
@@ -159,6 +161,17 @@ class Encoder(Protocol):
         """For each input its vectors, shape (vectors, dim).
 
         Called from ``traits.concurrency`` threads. Raises MemoryError for a batch that does not fit: it is then tried
-        in halves.
+        in halves; :class:`loco.errors.BadText` where there is an input that it cannot take.
+        """
+        ...
+
+
+@runtime_checkable
+class Interruptible(Protocol):
+    """An encoder whose :meth:`Encoder.encode` may wait for long, for a service that is busy."""
+
+    def interrupt(self) -> None:
+        """Have calls under way give up waiting, with a LocoError; what is being answered is answered. Later ones are
+        not concerned.
         """
         ...

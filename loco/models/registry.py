@@ -70,6 +70,8 @@ def model_card(name: str, settings: Settings | None = None) -> ModelCard:
             raise LocoError(f"Model '{card.name}' states its own pooling and prompts: leave out {_options(settings)}.")
         return card
     made = _resolved(name if card is None else card.name, settings)
+    if made is None and card is None and weights:  # a model that is what its folder or its page says?
+        card = _resolved(name, {said: value for said, value in settings.items() if said not in WEIGHTS})
     if made is None and card is not None:
         raise LocoError(f"Model '{card.name}' takes no other weights than its own: leave out {_options(weights)}.")
     if made is None:

@@ -24,7 +24,7 @@ def print_model(card: ModelCard) -> None:
     """One model's card; what it does not say is left out."""
     out = console()
     for field, value in card.model_dump().items():
-        if field == "parameters":
+        if field in ("parameters", "service"):
             continue
         if field == "strategies":
             value = ", ".join(parse(name, card.max_tokens).name for name in value)
@@ -34,6 +34,8 @@ def print_model(card: ModelCard) -> None:
             value = f"{value:,}"
         if value is not None:
             out.print(f"{field.replace('_', ' '):16}{escape(str(value))}", soft_wrap=True)
-    for name, setting in card.parameters.items():
+    service = {} if card.service is None else card.service.model_dump(mode="json", exclude_none=True)
+    price = service.pop("price", {})
+    for name, setting in (card.parameters | service | {f"price {name}": said for name, said in price.items()}).items():
         shown = json.dumps(setting, ensure_ascii=False) if isinstance(setting, str) else str(setting).lower()
         out.print(f"{'':16}{escape(f'{name} = {shown}')}", soft_wrap=True)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection
+from dataclasses import asdict
 from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, Field, model_validator
 
 from loco.environment import Environment
-from loco.models.card import PLAIN, ModelIdentity
+from loco.models.card import PLAIN, ModelIdentity, Price, Service
+from loco.money import Spending, dollars
 from loco.rank.ranking import TextCoverage
 from loco.results.parts import Count, Name, Part, Seconds, Sha256, Share
 from loco.score import bootstrap
@@ -116,6 +118,43 @@ class VectorRecord(Part):
     inputs_reused: Count
 
 
+class CostRecord(Part):
+    """What a vendor was asked for and paid, for this result and those measured together with it, in this run alone.
+
+    ``requests``, ``tokens`` and the rest are explained in loco/money.py (Spending). What stood in the embedding store
+    was paid for by an earlier run and is not part of it. ``dollars`` is ``tokens`` at the price of the card; the price,
+    its day and its source are null where none was known.
+    """
+
+    vendor: Name
+    requests: Count
+    tokens: Count
+    tokens_estimated: Count
+    requests_lost: Count
+    tokens_lost: Count
+    dollars: Annotated[float, Field(ge=0)] | None
+    price: Price | None
+
+    @classmethod
+    def of(cls, spent: Spending, service: Service) -> CostRecord:
+        """The record of what was spent at a service."""
+        paid = dollars(spent.tokens, service)
+        rounded = None if paid is None else round(paid, 6)
+        return cls(vendor=service.vendor, **asdict(spent), dollars=rounded, price=service.price)
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> CostRecord:
+        if self.tokens_estimated > self.tokens:
+            raise ValueError("more tokens were estimated than there were")
+        if (self.dollars is None) != (self.price is None):
+            raise ValueError("dollars take a price, and a price makes dollars")
+        if self.price is not None and self.dollars is not None:
+            exact = self.tokens * self.price.per_million_tokens / 1_000_000
+            if abs(exact - self.dollars) > _ROUNDING:
+                raise ValueError(f"{self.tokens} tokens at that price cost {exact:.6f} dollars, not {self.dollars}")
+        return self
+
+
 class PhaseRecord(Part):
     """Wall-clock seconds, and the process's peak memory up to the end of the phase."""
 
@@ -174,7 +213,8 @@ class Measurement(Part):
     the primary measure by query id, over every query of the task. ``run_sha256`` is that of the TREC run beside the
     result. ``seconds`` is the wall-clock time from reading the task to the scores, without loading the model;
     ``command`` is what was typed, the user's home folder shortened to ``~``. ``queries`` and ``documents`` are null for
-    a model that cuts texts where loco cannot see it, ``vectors`` for one that has none. ``together_with`` names the
+    a model that cuts texts where loco cannot see it, ``vectors`` for one that has none, ``cost`` for one that
+    costs nothing and in results older than it. ``together_with`` names the
     strategies measured in the same pass: seconds, phases and vectors' counts are those of the pass. ``buckets`` is null
     in results that were measured before there were any.
     """
@@ -189,6 +229,7 @@ class Measurement(Part):
     queries: RoleCoverage | None
     documents: RoleCoverage | None
     vectors: VectorRecord | None = None
+    cost: CostRecord | None = None
     together_with: tuple[Name, ...] = ()
     phases: dict[str, PhaseRecord]
     seconds: Seconds
