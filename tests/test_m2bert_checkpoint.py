@@ -205,6 +205,10 @@ def _with(**more: Tensor) -> Callable[[State], State]:
     return lambda state: state | {name.replace("__", "."): tensor for name, tensor in more.items()}
 
 
+def _changed(change: Callable[[Tensor], Tensor]) -> Callable[[State], State]:
+    return lambda state: {**state, "bert.pooler.dense.bias": change(state["bert.pooler.dense.bias"])}
+
+
 def _spoilt(state: State) -> State:
     state = {name: t.half() if t.is_floating_point() else t for name, t in state.items()}
     state["bert.encoder.layer.1.mlp.wo.bias"][3] = float("nan")
@@ -234,6 +238,11 @@ def _torn_frequency(state: State) -> State:
         (lambda state: {}, "holds no weights by name"),
         (lambda state: {"bert.embeddings.word_embeddings.weight": 3}, "something else than tensors"),
         (lambda state: torch.ones(3), "holds no weights by name"),
+        (_changed(lambda bias: bias.double() + 1e300), "pooler.dense.bias holds values that are not finite"),
+        (_changed(lambda bias: bias.to_sparse()), "something else than tensors at 'bert.pooler.dense.bias'"),
+        (_changed(lambda bias: bias.to("meta")), "something else than tensors at 'bert.pooler.dense.bias'"),
+        (_with(**{"odd\n\x1b[31mname": torch.ones(1)}), "does not have: odd \x1b[31mname."),
+        (_with(encoder__layer__4000000000__x=torch.ones(1)), "does not have: encoder.layer.4000000000.x."),
     ],
 )
 def test_what_does_not_fit_is_named_in_one_line(
@@ -296,6 +305,15 @@ def test_a_path_without_a_checkpoint_is_refused(tmp_path: Path) -> None:
         ('{"model_type": "llama"}', "describes a llama, no M2-BERT"),
         ('{"hidden_size": "wide"}', "is no configuration of an M2-BERT"),
         ('{"attention_pooling": true}', "only False is built here"),
+        ("[" * 100_000, "is no configuration"),
+        ('{"hidden_size": 16.0}', "hidden_size is 16.0, not a whole number"),
+        ('{"vocab_size": 1000000000000000000}', "vocab_size is 1000000000000000000, not a whole number"),
+        ('{"num_hidden_layers": 100000000, "max_position_embeddings": 24}', "it has 2 layers of 100000000"),
+        ('{"layer_norm_eps": NaN}', "layer_norm_eps is nan, not a number"),
+        ('{"hidden_dropout_prob": 5}', "hidden_dropout_prob is 5, not from 0 to 1"),
+        ('{"pad_token_id": -1}', "pad_token_id is -1, not one of the 30528 words"),
+        ('{"hyena_w_mod": "much"}', "hyena_w_mod is 'much', not a number"),
+        ('{"pool_all": "yes"}', "pool_all is 'yes', not true or false"),
     ],
 )
 def test_a_broken_configuration_beside_the_weights_is_refused(
@@ -307,6 +325,14 @@ def test_a_broken_configuration_beside_the_weights_is_refused(
         load_model(tmp_path)
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_what_a_configuration_says_of_other_things_is_left_alone(tmp_path: Path, encoder: M2BertModel) -> None:
+    _write_bin(_published(encoder), tmp_path)
+    said = json.loads((tmp_path / "config.json").read_text())
+    said |= {"attn_implementation": "none such", "to_dict": 1, "attribute_map": 5, "id2label": 5}
+    (tmp_path / "config.json").write_text(json.dumps(said))
+    assert torch.equal(_embedding(load_model(tmp_path)), _embedding(encoder))
 
 
 def test_a_longer_window_repeats_positions_and_copies_the_rest(encoder: M2BertModel) -> None:
@@ -338,6 +364,11 @@ def test_a_pretrained_model_is_extended_with_its_head(predictor: M2BertForMasked
 def test_a_window_that_is_no_multiple_is_refused(encoder: M2BertModel, window: int) -> None:
     with pytest.raises(LocoError, match="no multiple of the model's 24"):
         extend(encoder, window)
+
+
+def test_a_window_that_memory_cannot_hold_is_told_as_that(encoder: M2BertModel) -> None:
+    with pytest.raises(MemoryError, match="does not fit"):
+        extend(encoder, WINDOW * 10**13)
 
 
 def test_sentence_transformers_pads_to_the_window_and_embeds_as_the_model_does(tmp_path: Path) -> None:

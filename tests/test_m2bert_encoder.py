@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -115,6 +116,16 @@ def test_with_keep_sep_the_text_gives_up_a_token_for_it(folder: Path) -> None:
     assert keeping.traits.fingerprint != hard.traits.fingerprint
 
 
+def test_nothing_is_cut_that_is_not_counted_where_a_tokenizer_closes_no_text(tmp_path: Path, folder: Path) -> None:
+    shutil.copytree(folder, tmp_path / "bare")
+    own = json.loads(reference_tokenizer().to_str()) | {"post_processor": None}
+    (tmp_path / "bare" / "tokenizer.json").write_text(json.dumps(own))
+    bare = loaded(tmp_path / "bare")
+    assert bare.overhead("document") == 0
+    text = bare.tokenize([LONG], "document")[0]
+    assert text.input(0, WINDOW).content.tolist() == reference_tokenizer().encode(LONG).ids[1 : WINDOW + 1]
+
+
 def test_a_batch_changes_nothing(encoder: M2BertEncoder) -> None:
     texts = ["one", "another one", LONG[:40]]
     together = vectors(encoder, texts)
@@ -195,6 +206,17 @@ def test_a_checkpoint_is_named_by_its_contents(tmp_path: Path, folder: Path) -> 
     assert (again.name, again.revision) != (card.name, card.revision)
 
 
+def test_a_folders_configuration_is_part_of_what_a_checkpoint_is(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    M2BertModel(small(128)).save_pretrained(tmp_path / "tuned")
+    by_first = model_card("m2bert-128", {"checkpoint": str(tmp_path / "tuned")})
+    config = json.loads((tmp_path / "tuned" / "config.json").read_text())
+    (tmp_path / "tuned" / "config.json").write_text(json.dumps(config | {"pool_all": True}))
+    by_mean = model_card("m2bert-128", {"checkpoint": str(tmp_path / "tuned")})
+    assert (by_first.name, by_first.revision) != (by_mean.name, by_mean.revision)
+    assert by_first.weights is None
+
+
 def test_a_users_checkpoint_is_what_runs(tmp_path: Path) -> None:
     """With the shape of the released models, so that it fits a known card."""
     config = M2BertConfig(max_position_embeddings=128)
@@ -218,6 +240,10 @@ def test_a_users_checkpoint_is_what_runs(tmp_path: Path) -> None:
     [
         ("m2bert-128", {"init": "zero"}, "the only one is random"),
         ("m2bert-128", {"seed": "1"}, "--seed is for --init random"),
+        ("m2bert-128", {"init": "random", "seed": str(2**64)}, "is no whole number from 0 to 9223372036854775807"),
+        ("m2bert-128", {"init": "random", "seed": "-1"}, "is no whole number"),
+        ("m2bert-128", {"checkpoint": "~nobody-of-that-name/x.pt"}, "Cannot read the checkpoint ~nobody-of-that-name"),
+        ("m2bert-128", {"checkpoint": "x" * 5000}, "File name too long"),
         ("m2bert-128", {"init": "random", "checkpoint": "x"}, "exclude each other"),
         ("m2bert-128", {"checkpoint": "nowhere.pt"}, "There is no checkpoint nowhere.pt"),
         ("m2bert-128", {"init": "random", "pooling": "cls"}, "leave out --pooling"),
@@ -231,6 +257,11 @@ def test_a_setting_that_does_not_go_with_the_model_is_told(name: str, settings: 
         model_card(name, settings)
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_folder_takes_no_other_weights_than_its_own(folder: Path) -> None:
+    with pytest.raises(LocoError, match="Model 'small' takes no other weights than its own: leave out --init"):
+        model_card(str(folder), {"init": "random"})
 
 
 # --- checkpoints that cannot be
@@ -322,6 +353,21 @@ def test_convert_writes_a_folder_for_loco_transformers_and_sentence_transformers
     assert ids == reference_tokenizer().encode("a red cat").ids
     sentences = SentenceTransformer(modules=modules(tmp_path / "clean"), device="cpu")
     assert np.abs(sentences.encode(["a red cat"]) - vectors(clean, ["a red cat"])).max() < 1e-6
+
+
+def test_convert_replaces_no_link_and_says_nothing_but_what_it_wrote(tmp_path: Path, folder: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "gone")
+    refused = CliRunner().invoke(app, ["models", "convert", str(folder), str(tmp_path / "link")])
+    assert (refused.exit_code, (tmp_path / "link").is_symlink()) == (2, True)
+    assert "already exists" in refused.output
+    run = CliRunner().invoke(app, ["models", "convert", str(folder), str(tmp_path / "clean")])
+    assert run.output == f"Wrote {tmp_path / 'clean'}: an M2-BERT that embeds texts, window 24\n"
+
+
+def test_convert_in_nobodys_home_is_one_line(folder: Path) -> None:
+    run = CliRunner().invoke(app, ["models", "convert", str(folder), "~nobody-of-that-name/x"])
+    assert run.exit_code == 2
+    assert run.output.startswith("loco: ~nobody-of-that-name/x is in the home of nobody")
 
 
 @pytest.mark.parametrize("features", ["tiled", "fresh"])

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from loco.errors import LocoError
 
-from .configuration import M2BertConfig
+from .configuration import M2BertConfig, options
 from .filters import initial_decays, initial_times
 from .modeling import FREQ, FREQ_ALIASES, M2BertForMaskedLM, M2BertModel
 
@@ -202,9 +202,14 @@ def _state(content: Any, file: Path) -> dict[str, Tensor]:
     if not isinstance(content, Mapping) or not content:
         raise LocoError(f"{file} holds no weights by name: it is no checkpoint of an M2-BERT.")
     for name, value in content.items():
-        if not isinstance(name, str) or not isinstance(value, Tensor):
+        if not isinstance(name, str) or not isinstance(value, Tensor) or not _is_whole(value):
             raise LocoError(f"{file} holds something else than tensors at {str(name)[:80]!r}: no M2-BERT checkpoint.")
     return dict(content)
+
+
+def _is_whole(tensor: Tensor) -> bool:
+    """Whether all values of a tensor are there, in rows."""
+    return tensor.layout == torch.strided and not tensor.is_meta and not tensor.is_nested
 
 
 def _stripped(state: Mapping[str, Tensor], file: Path) -> dict[str, Tensor]:
@@ -215,7 +220,7 @@ def _stripped(state: Mapping[str, Tensor], file: Path) -> dict[str, Tensor]:
         if _CONSTANTS.search(short):
             continue
         if short in tensors:
-            raise LocoError(f"{file} holds {short} twice, with different prefixes.")
+            raise LocoError(f"{file} holds {_plain(short)} twice, with different prefixes.")
         tensors[short] = tensor
     if not any(name.startswith(_BASE) for name in tensors):
         raise LocoError(f"{file} is no checkpoint of an M2-BERT: it holds {_some(tensors)}.")
@@ -231,7 +236,9 @@ def _with_one_frequency(tensors: Mapping[str, Tensor], file: Path) -> dict[str, 
                 freq = name.removesuffix(alias) + FREQ
                 same = single.setdefault(freq, tensors[name])
                 if same.shape != tensors[name].shape or not torch.equal(same, tensors[name]):
-                    raise LocoError(f"{file}: {name} and {freq} differ, but an M2-BERT has one frequency a filter.")
+                    raise LocoError(
+                        f"{file}: {_plain(name)} and {_plain(freq)} differ, but an M2-BERT has one frequency a filter."
+                    )
                 del single[name]
     return single
 
@@ -239,16 +246,15 @@ def _with_one_frequency(tensors: Mapping[str, Tensor], file: Path) -> dict[str, 
 def _config_beside(file: Path) -> M2BertConfig:
     try:
         said = json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise LocoError(f"{file} is no configuration ({_first_line(error)}): repair it.") from error
     if not isinstance(said, dict):
         raise LocoError(f"{file} is no configuration: it holds no object. Repair it.")
     if said.get("model_type", "m2_bert") not in ("m2_bert", "bert"):  # older commits on the hub say bert
-        raise LocoError(f"{file} describes a {str(said['model_type'])[:80]}, no M2-BERT.")
-    for name in ("model_type", "architectures", "auto_map", "transformers_version", "dtype", "torch_dtype"):
-        said.pop(name, None)
+        raise LocoError(f"{file} describes a {_plain(said['model_type'])}, no M2-BERT.")
+    known = options()  # whatever else transformers reads there is about other things than the weights
     try:
-        return M2BertConfig(**said)
+        return M2BertConfig(**{name: value for name, value in said.items() if name in known})
     except LocoError as error:
         raise LocoError(f"{file}: {error}") from error
     except Exception as error:  # the strict dataclass raises its own kinds
@@ -271,11 +277,10 @@ def _config_of_shapes(tensors: Mapping[str, Tensor], file: Path) -> M2BertConfig
     shape = {what: tuple(tensors[name].shape) for what, name in needed.items()}
     if any(len(shape[what]) != rank for what, rank in ranks.items()):
         raise LocoError(f"{file} has tensors of other forms than an M2-BERT: no such checkpoint.")
-    numbers = [int(found[1]) for name in tensors if (found := re.match(r"encoder\.layer\.(\d+)\.", name))]
     return M2BertConfig(
         vocab_size=shape["words"][0],
         hidden_size=shape["words"][1],
-        num_hidden_layers=max(numbers) + 1,
+        num_hidden_layers=_layers(tensors),
         intermediate_size=shape["wo"][0] * shape["wo"][2],
         max_position_embeddings=shape["positions"][0],
         type_vocab_size=shape["types"][0],
@@ -283,6 +288,11 @@ def _config_of_shapes(tensors: Mapping[str, Tensor], file: Path) -> M2BertConfig
         hyena_filter_order=shape["frequency"][1],
         hyena_emb_dim=shape["features"][2],
     )
+
+
+def _layers(tensors: Mapping[str, Tensor]) -> int:
+    """How many layers there are weights of, whatever their numbers."""
+    return len({found[1] for name in tensors if (found := re.match(r"encoder\.layer\.(\d+)\.", name))})
 
 
 def _check_shapes(tensors: Mapping[str, Tensor], config: M2BertConfig, file: Path) -> None:
@@ -293,6 +303,8 @@ def _check_shapes(tensors: Mapping[str, Tensor], config: M2BertConfig, file: Pat
         raise LocoError(
             f"{file} is for a window of {positions.shape[0]} tokens, not {window}: take the matching model."
         )
+    if (layers := _layers(tensors)) < config.num_hidden_layers:  # told before so many layers are made
+        raise LocoError(f"{file} is not whole: it has {layers} layers of {config.num_hidden_layers}. Get it again.")
     expected = _expected_shapes(config)
     for name, tensor in tensors.items():
         if name in expected and tuple(tensor.shape) != expected[name]:
@@ -336,16 +348,21 @@ def _finite(tensors: Mapping[str, Tensor], file: Path) -> dict[str, Tensor]:
             raise LocoError(
                 f"{file}: {name} holds {str(tensor.dtype).removeprefix('torch.')}, not numbers with a point."
             )
-        if not bool(torch.isfinite(tensor).all()):
+        precise[name] = tensor.float()  # too large a number becomes infinite here
+        if not bool(torch.isfinite(precise[name]).all()):
             raise LocoError(f"{file}: {name} holds values that are not finite. It cannot be used; get a sound one.")
-        precise[name] = tensor.float()
     return precise
 
 
 def _some(names: Iterable[str]) -> str:
     listed = list(names)
-    shown = ", ".join(name[:80] for name in listed[:_SHOWN])
+    shown = ", ".join(map(_plain, listed[:_SHOWN]))
     return shown + (f" and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else "")
+
+
+def _plain(said: object) -> str:
+    """A name out of somebody's file, to stand in a line."""
+    return " ".join(str(said).split())[:80]
 
 
 def _shape(shape: Sequence[int]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from transformers import PreTrainedConfig
@@ -40,6 +42,13 @@ _WITHOUT_EFFECT = frozenset(
         "auto_map",
     }
 )
+
+_LARGEST = 10**8  # the product of two such sizes still has a number of bytes that PyTorch can count
+
+
+def options() -> set[str]:
+    """Everything in a config.json that :class:`M2BertConfig` reads."""
+    return {*M2BertConfig.__annotations__, *_ONLY} - {"model_type"}
 
 
 class M2BertConfig(PreTrainedConfig):
@@ -84,7 +93,7 @@ class M2BertConfig(PreTrainedConfig):
     def __post_init__(self, **kwargs: Any) -> None:
         for option, built in _ONLY.items():
             if (said := kwargs.pop(option, built)) != built:
-                raise LocoError(f"This M2-BERT has {option} = {said!r}; only {built!r} is built here.")
+                raise LocoError(f"This M2-BERT has {option} = {_short(said)}; only {built!r} is built here.")
         for option in _WITHOUT_EFFECT:
             kwargs.pop(option, None)
         if self.long_conv_l_max is None:
@@ -94,18 +103,44 @@ class M2BertConfig(PreTrainedConfig):
         super().__post_init__(**kwargs)  # type: ignore[no-untyped-call]
 
     def _problems(self) -> list[str]:
-        blocks = self.monarch_mlp_nblocks
         sizes = ["vocab_size", "hidden_size", "num_hidden_layers", "intermediate_size", "max_position_embeddings"]
-        sizes += ["type_vocab_size", "monarch_mlp_nblocks", "hyena_filter_order"]
-        wrong = [f"{name} is {getattr(self, name)}" for name in sizes if getattr(self, name) < 1]
+        sizes += ["type_vocab_size", "monarch_mlp_nblocks", "hyena_filter_order", "hyena_emb_dim"]
+        wrong = self._unlike(sizes, _is_size, f"a whole number from 1 to {_LARGEST:,}")
+        wrong += self._unlike(["hyena_w", "hyena_w_mod"], _is_number, "a number")
+        not_negative = ["layer_norm_eps", "initializer_range"]
+        wrong += self._unlike(not_negative, lambda said: _is_number(said) and said >= 0, "a number from 0 on")
+        wrong += self._unlike(["hidden_dropout_prob"], lambda said: _is_number(said) and 0 <= said <= 1, "from 0 to 1")
+        wrong += self._unlike(["pool_all"], lambda said: isinstance(said, bool), "true or false")
         if wrong:
             return wrong
+        blocks, words = self.monarch_mlp_nblocks, range(self.vocab_size)
+        wrong += self._unlike(
+            ["pad_token_id"],
+            lambda said: said is None or (type(said) is int and said in words),
+            f"one of the {self.vocab_size} words",
+        )
         if self.long_conv_l_max != self.max_position_embeddings:
             wrong.append(
-                f"long_conv_l_max {self.long_conv_l_max} differs from the window {self.max_position_embeddings}"
+                f"long_conv_l_max {_short(self.long_conv_l_max)} differs from the window {self.max_position_embeddings}"
             )
         if self.hidden_size % blocks or self.intermediate_size % blocks or 2 * self.intermediate_size % blocks:
             wrong.append(f"widths {self.hidden_size} and {self.intermediate_size} do not divide into {blocks} blocks")
         if self.hyena_emb_dim < 3 or self.hyena_emb_dim % 2 == 0:
             wrong.append(f"hyena_emb_dim is {self.hyena_emb_dim}, not an odd number from 3 on")
         return wrong
+
+    def _unlike(self, names: Iterable[str], fits: Callable[[Any], bool], what: str) -> list[str]:
+        return [f"{name} is {_short(said)}, not {what}" for name in names if not fits(said := getattr(self, name))]
+
+
+def _is_size(said: object) -> bool:
+    return type(said) is int and 1 <= said <= _LARGEST
+
+
+def _is_number(said: object) -> bool:
+    return isinstance(said, (int, float)) and not isinstance(said, bool) and math.isfinite(said)
+
+
+def _short(said: object) -> str:
+    """A value out of somebody's file, to stand in a line."""
+    return repr(said)[:80]

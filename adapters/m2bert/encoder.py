@@ -60,7 +60,7 @@ class M2BertEncoder:
         self.card = card
         self._tokenizer = Tokenizer(tokenizer, {})
         self._window = config.max_position_embeddings
-        self._hard = parameters.cut == "hard"
+        self._given_up = int(parameters.cut == "hard" and _closes(self._tokenizer))
         self._padding = config.pad_token_id or 0
         self._replicas = Replicas(model, devices, core_each=False)
         kind = devices[0].type
@@ -79,12 +79,12 @@ class M2BertEncoder:
 
     def overhead(self, role: Role) -> int:
         """How many tokens of the window special tokens take from a text: [CLS], and [SEP] unless it may be cut off."""
-        return self._tokenizer.overhead(role) - self._hard
+        return self._tokenizer.overhead(role) - self._given_up
 
     def tokenize(self, texts: Sequence[str], role: Role, limit: int | None = None) -> Sequence[AnyTokenizedText]:
         """The tokens of each text, or its first ``limit`` ones."""
         tokenized = self._tokenizer.tokenize(texts, role, limit)
-        return [_HardCut(text, self._window) for text in tokenized] if self._hard else tokenized
+        return [_HardCut(text, self._window) for text in tokenized] if self._given_up else tokenized
 
     def encode(self, inputs: Sequence[Input]) -> list[Float32]:
         """For each input its vector, shape (1, H). Raises MemoryError for a batch that does not fit."""
@@ -100,6 +100,12 @@ class M2BertEncoder:
             return vectors
 
         return [vector[None] for vector in self._replicas.compute(forward)]
+
+
+def _closes(tokenizer: Tokenizer) -> bool:
+    """Whether a special token, as [SEP], stands behind a text."""
+    (text,) = tokenizer.tokenize(["word"], "document")
+    return bool(text.input(0, text.tokens).content[-1] != text.ids[-1])
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from loco.errors import LocoError
+from loco.errors import LocoError, one_line
 from loco.models.card import ModelCard
 from loco.tasks.sources.files import hashed
 
 from ..transformer.configs import Configs
 from .checkpoint import WEIGHT_FILES, weight_file
-from .encoder import TOKENIZER
+from .encoder import CONFIG, TOKENIZER
 
 _FACTORY = "loco_adapters.m2bert.encoder:m2bert_encoder"
 _STRATEGIES = ("truncate", "chunk", "chunk-max")
+_LARGEST_SEED = 2**63 - 1
 _DIGITS = 8  # of a checksum that stands in a name
 # Whose models on the hub were trained on LoCo's training split, all of them that retrieve.
 _AUTHORS = ("hazyresearch/", "togethercomputer/")
@@ -66,7 +69,8 @@ def card_of(
 def with_weights(card: ModelCard, checkpoint: str | None, init: str | None, seed: str | None) -> ModelCard:
     """A known card with weights of the user's (a file or a folder), or with random ones.
 
-    Its name and revision say which. Raises LocoError for a contradiction, and for a checkpoint that is not there.
+    Its name and revision say which; the config.json of a folder counts with them, since it is what they are read by.
+    Raises LocoError for a contradiction, and for a checkpoint that is not there.
     """
     if checkpoint is not None and init is not None:
         raise LocoError("--checkpoint and --init exclude each other: leave out one.")
@@ -76,7 +80,9 @@ def with_weights(card: ModelCard, checkpoint: str | None, init: str | None, seed
     if checkpoint is None:
         if init != "random":
             raise LocoError(f"--init {init} is nothing that weights can start from: the only one is random.")
-        number = int(seed or 0)
+        number = int(seed) if seed and seed.isdecimal() else 0 if seed is None else -1
+        if not 0 <= number <= _LARGEST_SEED:
+            raise LocoError(f"--seed {seed} is no whole number from 0 to {_LARGEST_SEED}: choose another.")
         return _made(
             **card.model_dump()
             | {
@@ -88,16 +94,23 @@ def with_weights(card: ModelCard, checkpoint: str | None, init: str | None, seed
                 "parameters": kept | {"init": "random", "seed": number},
             }
         )
-    source = Path(checkpoint).expanduser()
-    file = weight_file(source)
-    contents = hashed(file)
+    try:
+        source = Path(checkpoint).expanduser()
+        contents = hashed(weight_file(source))
+        described = (source / CONFIG).is_file()
+        if described:
+            contents = hashlib.sha256(f"{contents} {hashed(source / CONFIG)}".encode()).hexdigest()
+    except (OSError, RuntimeError) as error:  # not to be read, no name a file can have, or the home of nobody here
+        raise LocoError(f"Cannot read the checkpoint {checkpoint[:200]}: {one_line(error)[:200]}.") from error
+    name = Path(os.path.abspath(source)).name  # noqa: PTH100  # a link's own, and one for "." too
     return _made(
         **card.model_dump()
         | {
-            "name": f"{card.name} ({source.name}@{contents[:_DIGITS]})",
+            "name": f"{card.name} ({name}@{contents[:_DIGITS]})",
             "revision": f"sha256:{contents[:16]}",
             "description": f"{card.description}; weights of the user's",
             "url": "",
+            "weights": None if described else card.weights,
             "parameters": kept,
             "checkpoint": checkpoint,
         }

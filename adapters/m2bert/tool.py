@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
 
 from transformers import PreTrainedTokenizerFast
+from transformers.utils import logging
 
 from loco.errors import LocoError
 from loco.files import replacing_folder
@@ -43,14 +47,14 @@ def tool() -> CheckpointTool:
 
 
 def _refuse_existing(target: Path) -> None:
-    if target.exists():
+    if os.path.lexists(target):
         raise LocoError(f"{target} already exists. Choose another folder or remove it.")
 
 
 def _written(model: M2BertModel | M2BertForMaskedLM, source: Path, target: Path) -> str:
     config = cast(M2BertConfig, model.config)
     tokenizer = _tokenizer(source, config.vocab_size)
-    with replacing_folder(target) as fresh:
+    with replacing_folder(target) as fresh, _without_bars():
         model.save_pretrained(fresh)
         if tokenizer is not None:
             tokenizer.save_pretrained(fresh)
@@ -58,6 +62,18 @@ def _written(model: M2BertModel | M2BertForMaskedLM, source: Path, target: Path)
     return f"an M2-BERT {kind}, window {config.max_position_embeddings:,}" + (
         "" if tokenizer else ", without tokenizer"
     )
+
+
+@contextmanager
+def _without_bars() -> Iterator[None]:
+    """No bars over weights that are written in a moment."""
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def _tokenizer(source: Path, words: int) -> PreTrainedTokenizerFast | None:

@@ -27,8 +27,19 @@ def extend(
     copied. (The published code leaves the first block of z zero and makes a table of five copies instead of four; here
     every block is a copy.)
 
-    Raises LocoError for a window that is not a multiple of the old one.
+    Raises LocoError for a window that is not a multiple of the old one, MemoryError for one that memory cannot hold.
     """
+    try:
+        return _extended(model, window, features)
+    except RuntimeError as error:
+        if "allocate memory" in str(error):
+            raise MemoryError(f"a window of {window} tokens does not fit") from error
+        raise
+
+
+def _extended(
+    model: M2BertModel | M2BertForMaskedLM, window: int, features: Features
+) -> M2BertModel | M2BertForMaskedLM:
     old = cast(M2BertConfig, model.config)
     copies, rest = divmod(window, old.max_position_embeddings)
     if rest or copies < 1:

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from loco.commands.options import DocumentPromptOption, PoolingOption, QueryPromptOption, settings
+from loco.errors import LocoError
 
 
 def models_command(context: typer.Context) -> None:
@@ -50,7 +51,7 @@ def models_convert_command(
     """
     from loco.models.checkpoints import tool_for
 
-    made = tool_for("m2bert").convert(source.expanduser(), target.expanduser(), allow_pickle=allow_pickle)
+    made = tool_for("m2bert").convert(_path(source), _path(target), allow_pickle=allow_pickle)
     typer.echo(f"Wrote {target}: {made}")
 
 
@@ -70,7 +71,12 @@ def models_extend_command(
     """
     from loco.models.checkpoints import tool_for
 
-    made = tool_for("m2bert").extend(
-        source.expanduser(), target.expanduser(), window, features, allow_pickle=allow_pickle
-    )
+    made = tool_for("m2bert").extend(_path(source), _path(target), window, features, allow_pickle=allow_pickle)
     typer.echo(f"Wrote {target}: {made}")
+
+
+def _path(typed: Path) -> Path:
+    try:
+        return typed.expanduser()
+    except RuntimeError as error:
+        raise LocoError(f"{typed} is in the home of nobody on this machine. Name another path.") from error
