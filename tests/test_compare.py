@@ -390,3 +390,13 @@ def test_the_command_speaks_json_and_refuses_in_one_line(evaluated: Evaluate, tm
     refused = loco("compare", poor, tmp_path / "nowhere")
     assert refused.exit_code == 2
     assert refused.stderr.count("\n") == 1
+
+
+def test_a_folder_without_anything_to_compare_is_named(evaluated: Evaluate, tmp_path: Path) -> None:
+    first, other = evaluated(placed("one", 0.5)), evaluated(placed("two", 0.5))
+    (tmp_path / "empty").mkdir()
+    found = find_sides([first, tmp_path / "empty", other], None, [])
+    assert len(found.sides) == 2
+    assert [note for note in found.notes if "adds no result" in note] == [
+        f"{tmp_path / 'empty'} adds no result of an evaluation."
+    ]

@@ -188,7 +188,8 @@ def test_documents_of_a_length_are_as_long_as_they_can_be() -> None:
     ("wrong", "said"),
     [
         (Settings(queries=13, positions=2, distractors=2), "has 12 questions"),
-        (Settings(queries=2, positions=2, distractors=2000), "choose fewer"),
+        (Settings(queries=2, positions=2, distractors=2000), "40 passages to draw distractors from"),
+        (Settings(queries=2, positions=2, lengths=(100_000,)), "choose .* shorter --lengths"),
         (Settings(queries=2, positions=2, lengths=(40,)), "too few"),
     ],
 )

@@ -274,3 +274,26 @@ def test_a_mistake_is_one_line(wrong: tuple[str, ...], said: str, here: Path) ->
     assert said in ran.stderr
     assert ran.stderr.count("\n") == 1
     assert not (here / "results").exists()
+
+
+def test_a_query_of_a_beir_folder_has_words_and_an_id_that_can_be_printed(tmp_path: Path) -> None:
+    folder = beir(tmp_path / "nq")
+    path = folder / "queries.jsonl"
+    path.write_text(queries().replace("question 3", "  "))
+    found = source_at(str(folder))
+    assert "test3" not in [one.identifier for one in found.questions]
+    assert sum(found.provenance.dropped.values()) == 1
+    for wrong in ("test\\u001b[31m", "t" * 300):
+        path.write_text(queries().replace("test3", wrong))
+        with pytest.raises(LocoError, match="line 4: the field '_id'"):
+            source_at(str(folder))
+
+
+@pytest.mark.parametrize("plot", ["there.svg", "there.txt/figure.svg"])
+def test_a_figure_that_cannot_be_written_is_told_before_anything_is_measured(plot: str, here: Path) -> None:
+    (here / "there.svg").mkdir()
+    (here / "there.txt").write_text("a file")
+    ran = needle("--model", "bm25", "--plot", plot)
+    assert ran.exit_code == 2
+    assert ran.stderr.count("\n") == 1
+    assert not (here / "results").exists()

@@ -74,7 +74,7 @@ def needle_command(
     The default is the LoCoV1 paper's test: 40 positions among 39 other passages. The same seed gives every model the
     same documents. Vectors are kept in the embedding store: a run that is interrupted goes on where it ended.
     """
-    from loco.files import write_atomically
+    from loco.files import check_writable, write_atomically
     from loco.needle.drawing import needle_svg
     from loco.needle.haystacks import DISTRACTORS, POSITIONS, POSITIONS_BY_LENGTH, Settings, draw
     from loco.needle.measuring import measure
@@ -95,6 +95,10 @@ def needle_command(
     if plot is not None and settings.lengths and _several(model):
         raise LocoError("A map of position and length shows one result: leave out --plot, or name one --strategy.")
     haystacks = draw(source_at(source), settings)
+    if plot is not None:  # told before hours of encoding, not after them
+        if plot.is_dir():
+            raise LocoError(f"{plot} is a folder, and the figure is a file: choose another --plot.")
+        check_writable(plot.parent)
     command = typed()
     measured: list[Measured] = []
     problem = ""

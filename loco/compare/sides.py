@@ -173,6 +173,7 @@ def _variant(groups: Sequence[_Group], paths: Sequence[Path], asked: Variant | N
                 if file == path or path in file.parents:
                     by_path.setdefault(path, set()).add(result.variant)
     everywhere = set.intersection(*by_path.values())
+    idle = [f"{path} adds no result of an evaluation." for path in dict.fromkeys(paths) if path not in by_path]
     if asked is not None:
         without = [path for path, variants in by_path.items() if asked not in variants]
         if without:
@@ -181,7 +182,7 @@ def _variant(groups: Sequence[_Group], paths: Sequence[Path], asked: Variant | N
                 f"{without[0]} has no result of variant '{asked}', only of {there}: variants have different rows and "
                 "are never compared with each other."
             )
-        return asked, []
+        return asked, idle
     if not everywhere:
         said = "; ".join(f"{path}: {', '.join(sorted(variants))}" for path, variants in by_path.items())
         raise LocoError(
@@ -189,12 +190,12 @@ def _variant(groups: Sequence[_Group], paths: Sequence[Path], asked: Variant | N
             "compared with each other."
         )
     if len(everywhere) == 1:
-        return everywhere.pop(), []
+        return everywhere.pop(), idle
     names = ", ".join(sorted(everywhere))
     if "release" not in everywhere:
         raise LocoError(f"There are results of several variants: {names}. Choose one with --variant.")
     rest = sorted(everywhere - {"release"})
-    return "release", [f"Variant release; there are results of {' and '.join(rest)} too (--variant {rest[0]})."]
+    return "release", [*idle, f"Variant release; there are results of {' and '.join(rest)} too (--variant {rest[0]})."]
 
 
 def _measured(group: _Group) -> dict[str, Measured]:

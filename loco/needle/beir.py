@@ -17,6 +17,7 @@ from pydantic import BeforeValidator, Field
 from loco.errors import LocoError
 from loco.needle.lines import first_of, rows
 from loco.needle.source import Question, Source
+from loco.results.parts import Name
 from loco.tasks.data import Provenance
 from loco.tasks.exchange.beir import read_qrels
 from loco.tasks.sources.files import SourceFile, checksums, local_file
@@ -39,6 +40,10 @@ def _as_text(identifier: object) -> object:
 class _Text(Row):
     identifier: Annotated[str, BeforeValidator(_as_text), Field(alias="_id")]
     text: str
+
+
+class _Query(_Text):  # its id stands in the result
+    identifier: Annotated[Name, BeforeValidator(_as_text), Field(alias="_id")]
 
 
 def holds(path: Path) -> bool:
@@ -70,7 +75,7 @@ def from_hub() -> Source:
 
 
 def _source(query_file: SourceFile, qrels_file: SourceFile, corpus_file: SourceFile) -> Source:
-    texts = {row.identifier: row.text for _, row in rows(query_file, _Text)}
+    texts = {row.identifier: row.text for _, row in rows(query_file, _Query)}
     relevant: dict[str, list[str]] = {}
     for _, query, passage, grade in read_qrels(qrels_file, set(texts)):
         if grade > 0:
@@ -81,7 +86,7 @@ def _source(query_file: SourceFile, qrels_file: SourceFile, corpus_file: SourceF
     questions = []
     for query, some in relevant.items():
         gold = next((golds[passage] for passage in some if golds.get(passage)), "")
-        if query in texts and gold:
+        if texts.get(query, "").strip() and gold:
             questions.append(Question(query, texts[query], gold))
         else:
             notes["queries without a text or a gold passage"] += 1

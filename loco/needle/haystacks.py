@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -108,9 +108,13 @@ def draw(source: Source, settings: Settings) -> Haystacks:
     Raises LocoError where the source has too few questions or passages.
     """
     rejected: set[str] = set()
+    pool: dict[str, str] = {}
+    for passage in source.passages:
+        pool.setdefault(normalised(passage), passage)
+    pool.pop("", None)
     while True:
         questions, skipped = _chosen(source, settings, rejected)
-        hay = _Hay(source, questions, settings)
+        hay = _Hay(source.name, pool, questions, settings)
         drawn = [hay.distractors_of(question) for question in questions]
         short = {question.identifier for question, one in zip(questions, drawn, strict=True) if one is None}
         if not short:
@@ -150,18 +154,28 @@ def _chosen(source: Source, settings: Settings, rejected: set[str]) -> tuple[tup
 class _Hay:
     """The passages that distractors are drawn from."""
 
-    def __init__(self, source: Source, questions: Sequence[Question], settings: Settings) -> None:
+    def __init__(self, name: str, pool: Mapping[str, str], questions: Sequence[Question], settings: Settings) -> None:
+        """``pool``: the passages of the source called ``name`` by what they are normalised.
+
+        Raises LocoError where all of them together are too few.
+        """
         self._settings = settings
-        taken = {normalised(question.gold) for question in questions}
-        self._passages: list[tuple[str, str]] = []
-        for passage in source.passages:
-            words = normalised(passage)
-            if words and words not in taken:
-                taken.add(words)
-                self._passages.append((passage, words))
+        golds = {normalised(question.gold) for question in questions}
+        self._passages = [(passage, words) for words, passage in pool.items() if words not in golds]
         self._tokens: list[int] = []
         if settings.lengths:
             self._tokens = list(count_tokens(passage for passage, _ in self._passages))
+            there, asked = sum(self._tokens), settings.lengths[-1]
+            if there + max(count_tokens(question.gold for question in questions)) <= asked:
+                raise LocoError(
+                    f"The passages of {name} have {there:,} tokens, not {asked:,}: choose fewer --queries or shorter "
+                    "--lengths."
+                )
+        elif len(self._passages) < settings.distractors:
+            raise LocoError(
+                f"{name} has {len(self._passages):,} passages to draw distractors from, not {settings.distractors:,}: "
+                "choose fewer --queries or --distractors."
+            )
 
     def distractors_of(self, question: Question) -> tuple[tuple[str, ...], tuple[int, ...]] | None:
         """A question's distractors, and how many of them each length takes; None where there are too few."""
