@@ -23,8 +23,9 @@ from typer.testing import CliRunner
 
 import loco
 from loco.cli import app
+from loco.encode.encoding import room
 from loco.errors import LocoError
-from loco.models.registry import load_model, model_card, model_cards, settled
+from loco.models.registry import load_model, model_card, model_cards, settled, strategies_of
 from loco.models.runtime import Runtime
 from loco.tasks.data import write_task
 from loco.tokens.reference import reference_tokenizer
@@ -103,6 +104,18 @@ def test_a_text_that_fills_all_but_the_seps_place_is_whole(encoder: M2BertEncode
     assert text.input(0, text.tokens).tokens == WINDOW
     shorter = encoder.tokenize(["cat " * (WINDOW - 2)], "document")[0]
     assert shorter.input(0, shorter.tokens).content[-1] == reference_tokenizer().token_to_id("[SEP]")
+
+
+@pytest.mark.parametrize("size", [5, WINDOW])
+def test_pieces_are_of_their_size_and_only_the_end_of_a_text_is_closed(encoder: M2BertEncoder, size: int) -> None:
+    sep = reference_tokenizer().token_to_id("[SEP]")
+    (strategy,) = strategies_of(encoder.card, f"chunk({size})")
+    (text,) = encoder.tokenize(["cat " * 50], "document")
+    pieces = strategy.cut(text, room(encoder, "document"))
+    assert {piece.tokens for piece in pieces[:-1]} == {size}
+    assert [piece.content[-1] == sep for piece in pieces] == [False] * (len(pieces) - 1) + [True]
+    (beginning,) = encoder.tokenize(["cat " * 50], "document", limit=size - 1)
+    assert beginning.input(0, size - 1).tokens == size
 
 
 def test_with_keep_sep_the_text_gives_up_a_token_for_it(folder: Path) -> None:

@@ -84,7 +84,9 @@ class M2BertEncoder:
     def tokenize(self, texts: Sequence[str], role: Role, limit: int | None = None) -> Sequence[AnyTokenizedText]:
         """The tokens of each text, or its first ``limit`` ones."""
         tokenized = self._tokenizer.tokenize(texts, role, limit)
-        return [_HardCut(text, self._window) for text in tokenized] if self._given_up else tokenized
+        if not self._given_up:
+            return tokenized
+        return [_HardCut(text, self._window, limit is None or text.tokens < limit) for text in tokenized]
 
     def encode(self, inputs: Sequence[Input]) -> list[Float32]:
         """For each input its vector, shape (1, H). Raises MemoryError for a batch that does not fit."""
@@ -110,19 +112,24 @@ def _closes(tokenizer: Tokenizer) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class _HardCut:
-    """A text whose inputs lose their last special token where the window has no room for it."""
+    """A text whose closing special token stands at its very end alone, and only if the window has room for it.
+
+    ``whole`` says that the text is known to end where its tokens do.
+    """
 
     text: TokenizedText
     window: int
+    whole: bool
 
     @property
     def tokens(self) -> int:
         return self.text.tokens
 
     def input(self, start: int, stop: int, spans: Sequence[Span] = ()) -> Input:
-        whole = self.text.input(start, stop, spans)
-        content = whole.content[: self.window]
-        return Input(content, len(content), whole.role, whole.spans)
+        framed = self.text.input(start, stop, spans)
+        ends = self.whole and stop >= self.text.tokens
+        content = framed.content[: self.window] if ends else framed.content[:-1]
+        return Input(content, len(content), framed.role, framed.spans)
 
 
 def m2bert_encoder(card: ModelCard, runtime: Runtime) -> M2BertEncoder:
