@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from pathlib import Path
 
 import pytest
 import torch
@@ -157,12 +158,25 @@ def test_a_document_is_embedded_alike_alone_and_in_a_batch_in_groups_of_any_size
     encoder, ids = _model(), _ids(7, 24)
     with torch.inference_mode():
         alone = torch.cat([encoder.embed(row[None]) for row in ids])
-        for tokens, values in ((24, 1), (48, 200), (1000, 1 << 20)):
+        for tokens, values, channels in ((24, 1, 1), (48, 200, 3), (48, 9000, 2), (1000, 1 << 20, 16)):
             monkeypatch.setattr(fast, "_DOCUMENT_TOKENS", tokens)
             monkeypatch.setattr(fast, "_MLP_TOKENS", max(tokens // 5, 1))
-            monkeypatch.setattr(fast, "_SIGNAL_VALUES", values)
+            for name in ("_PROJECTED", "_SIGNAL"):
+                monkeypatch.setattr(fast, f"{name}_VALUES", values)
+                monkeypatch.setattr(fast, f"{name}_CHANNELS", channels)
             assert apart(encoder.embed(ids), alone) < 1e-4
             assert apart(encoder(ids).pooler_output, alone) < 1e-4
+
+
+@given(channels=st.integers(1, 200), values=st.integers(1, 5000), least=st.integers(1, 50), each=st.integers(1, 500))
+def test_blocks_of_channels_are_equal_and_as_large_as_allowed(
+    channels: int, values: int, least: int, each: int
+) -> None:
+    block = fast._at_once(channels, values, least, each)
+    assert channels % block == 0
+    assert block <= least or block * each <= values
+    larger = [c for c in range(block + 1, channels + 1) if channels % c == 0]
+    assert all(c > least and c * each > values for c in larger)
 
 
 def test_embedding_changes_nothing_in_what_it_was_given() -> None:
@@ -171,9 +185,11 @@ def test_embedding_changes_nothing_in_what_it_was_given() -> None:
     before = x.clone()
     with torch.inference_mode():
         encoder.encoder(x)
-        encoder.encoder.first(x)
         encoder.encoder(x, [])
+        weights = copy.deepcopy(encoder.state_dict())
+        encoder.embed(_ids(2, 24))
     assert torch.equal(x, before)
+    assert all(torch.equal(weight, weights[name]) for name, weight in encoder.state_dict().items())
 
 
 def test_padding_changes_an_embedding_and_the_mask_does_not() -> None:
@@ -242,6 +258,26 @@ def test_gradients_agree_with_differences() -> None:
         return encoder.embed(ids)
 
     assert torch.autograd.gradcheck(embedded, given_weights, atol=1e-6)
+
+
+def test_in_bfloat16_it_embeds_nearly_as_in_single_precision(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    encoder = M2BertModel(_config(512, hidden_size=64, intermediate_size=256, hyena_filter_order=16)).eval()
+    with torch.no_grad():
+        for weight in encoder.parameters():
+            weight.add_(0.2 * torch.randn_like(weight))
+    encoder.save_pretrained(tmp_path)
+    ids = _ids(3, 512)
+    with torch.inference_mode():
+        expected = encoder.embed(ids)
+        for halved in (copy.deepcopy(encoder).bfloat16(), AutoModel.from_pretrained(tmp_path, dtype=torch.bfloat16)):
+            filters = halved.encoder.layer[0].attention.filter_fn
+            assert {weight.dtype for weight in (*filters.parameters(), *filters.buffers())} == {torch.float32}
+            assert filters.spectrum(512).dtype == torch.complex64
+            for embedding in (halved.embed(ids), halved.eval()(ids).pooler_output):
+                assert embedding.dtype == torch.bfloat16
+                assert embedding.isfinite().all()
+                assert torch.cosine_similarity(embedding.float(), expected).min() > 0.99  # 0.7 with halved filters
 
 
 def test_half_precision_weights_convolve_in_single_precision() -> None:

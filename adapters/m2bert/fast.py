@@ -1,14 +1,15 @@
 """The layers again, for embedding on a CPU: the same equations over memory that stays in the cache.
 
 :mod:`mixer` and :mod:`mlp` say what is computed; this says it without a copy that could be avoided, where nothing has
-to be differentiated. A document's hidden states are (tokens, H) in memory, so that the products of the MLP need no
-transposing; the mixer works on a block of channels at a time, each channel's tokens in a row, in memory that every
-block and layer uses again. Fresh memory costs more here than arithmetic: the system hands it out page by page.
+to be differentiated. Hidden states are (H, B, L) in memory, each channel's tokens in a row, from the embeddings to the
+end: that is what FFTs and filters read, and every product is then a matrix of weights times such a state, with nothing
+to transpose. The mixer works on a block of channels at a time and the MLP on a block of tokens, in memory that every
+block and layer uses again: fresh memory costs more here than arithmetic, as the system hands it out page by page.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -22,11 +23,16 @@ from .mlp import BlockDiagonalLinear, MonarchGLU
 if TYPE_CHECKING:
     from .modeling import M2BertLayer
 
-# Found by measuring; the best lie flat. Tokens that go through all layers at once, where documents are shorter; tokens
-# that go through the MLP at once; values of the signals under one FFT call.
+# Found by measuring; the best lie flat. Tokens that go through all layers at once, where documents are shorter.
 _DOCUMENT_TOKENS = 4096
+# Channels that are projected at once: as many as make so many values of x1, x2 and v, but at least so many, as a
+# product with fewer rows is slow.
+_PROJECTED_VALUES, _PROJECTED_CHANNELS = 1 << 21, 128
+# Of these, channels that go through one FFT call: as many as stay in the cache, but at least so many, as every call
+# first plans its transform.
+_SIGNAL_VALUES, _SIGNAL_CHANNELS = 1 << 19, 32
+# Tokens that go through the MLP at once.
 _MLP_TOKENS = 1024
-_SIGNAL_VALUES = 1 << 22
 
 
 def applies(layers: Sequence[M2BertLayer], x: Tensor) -> bool:
@@ -54,7 +60,6 @@ def _as_written(layer: M2BertLayer) -> bool:
         and all(type(part) is ImplicitFilter for part in filters)
         and all(type(part) is BlockDiagonalLinear for part in products)
         and (type(mixer.short_filter), type(mlp.layernorm)) == (nn.Conv1d, nn.LayerNorm)
-        and len(mlp.wo.weight) % 2 == 0  # so that whole blocks are activated, and whole blocks gate them
         and not any(part._forward_hooks or part._forward_pre_hooks for part in parts)
         and all(part.weight.dtype == torch.float32 for part in (*linear, *products, mixer.short_filter, mlp.layernorm))
     )
@@ -62,32 +67,27 @@ def _as_written(layer: M2BertLayer) -> bool:
 
 def encode(layers: Sequence[M2BertLayer], x: Tensor, hidden_states: list[Tensor] | None = None) -> Tensor:
     """The last hidden states, shape (B, L, H); those before each layer and after the last go to the list."""
-    states = [x] + [torch.empty_like(x) for _ in layers] if hidden_states is not None else None
-    last = torch.empty_like(x) if states is None else states[-1]
+    states = [torch.empty_like(x) for _ in (layers if hidden_states is not None else layers[-1:])]
     for documents in _groups(x):
-        work = _Workspace(layers[0], x[documents])
-        read, write = x[documents], last[documents]
-        for at, layer in enumerate(layers):
-            if states is not None:
-                write = states[at + 1][documents]
-            work.layer(layer, read, write)
-            read = write
-    if hidden_states is not None and states is not None:
-        hidden_states.extend(states)
-    return last
+        work = _Workspace(layers[0], _channels_first(x[documents]))
+        for at, layer in enumerate(layers, start=len(states) - len(layers)):
+            work.layer(layer)
+            if at >= 0:
+                states[at][documents] = work.x.permute(1, 2, 0)
+    if hidden_states is not None:
+        hidden_states.extend((x, *states))
+    return states[-1]
 
 
 def encode_first(layers: Sequence[M2BertLayer], x: Tensor) -> Tensor:
-    """The last hidden state at position 0 alone, shape (B, L, H) to (B, H)."""
+    """The last hidden state at position 0 alone, shape (B, L, H) to (B, H). x is used up: its memory is written to."""
+    x = x.contiguous()
     first = x.new_empty(len(x), x.shape[2])
     for documents in _groups(x):
-        read = x[documents]
-        work = _Workspace(layers[0], read)
-        write = torch.empty_like(read)
+        work = _Workspace(layers[0], _channels_first(x[documents]), y=x[documents])
         for layer in layers[:-1]:
-            work.layer(layer, read, write)
-            read = write
-        first[documents] = layers[-1].mlp(work.mixed_first(layers[-1].attention, read))
+            work.layer(layer)
+        first[documents] = layers[-1].mlp(work.mixed_first(layers[-1].attention))
     return first
 
 
@@ -97,114 +97,117 @@ def _groups(x: Tensor) -> list[slice]:
     return [slice(start, start + together) for start in range(0, len(x), together)]
 
 
+def _channels_first(x: Tensor) -> Tensor:
+    """A copy of hidden states, shape (B, L, H) to (H, B, L)."""
+    batch, length, width = x.shape
+    # Of a matrix, torch transposes small blocks; of more axes, value after value.
+    return x.new_empty(width, batch * length).copy_(x.reshape(-1, width).t()).view(width, batch, length)
+
+
+def _at_once(channels: int, values: int, least: int, per_channel: int) -> int:
+    """The most channels in equal blocks of no more than so many values, or else of no more than the least."""
+    most = max(values // per_channel, least)
+    return max(c for c in range(1, channels + 1) if channels % c == 0 and c <= most)
+
+
 class _Workspace:
-    """The memory that every layer uses, for documents of one shape (B, L, H)."""
+    """Hidden states x, shape (H, B, L), which each layer overwrites, and the memory that all layers use."""
 
-    def __init__(self, layer: M2BertLayer, x: Tensor) -> None:
-        batch, length, width = x.shape
-        tokens, size, mlp = batch * length, fft_length(length), layer.mlp
-        per_channel = 2 * batch * size
-        self.channels = max(
-            c for c in range(1, width + 1) if width % c == 0 and c * per_channel <= max(_SIGNAL_VALUES, per_channel)
-        )
-        self.size, self.length, self.width = size, length, width
-        self.projected = x.new_empty(3, self.channels, tokens)
-        self.short = x.new_empty(3, self.channels, batch, length)
-        self.signals = x.new_zeros(2, self.channels, batch, size)  # what stands behind the tokens stays zero
-        self.y = x.new_empty(width, tokens)
-        chunk = min(_MLP_TOKENS, tokens)
-        self.a = x.new_empty(chunk, width)
-        self.summed = x.new_empty(chunk, width)
-        self.h = x.new_empty(2, chunk, mlp.gated_layers.weight.shape[1])
-        self.mean, self.rstd = x.new_empty(chunk, 1), x.new_empty(chunk, 1)
+    def __init__(self, layer: M2BertLayer, x: Tensor, y: Tensor | None = None) -> None:
+        width, batch, length = x.shape
+        tokens, size = batch * length, fft_length(length)
+        self.x, self.width, self.length, self.size = x, width, length, size
+        self.y = torch.empty_like(x) if y is None else y.view(x.shape)
+        rows = _at_once(width, _PROJECTED_VALUES, _PROJECTED_CHANNELS, 3 * tokens)
+        channels = _at_once(rows, _SIGNAL_VALUES, _SIGNAL_CHANNELS, 2 * batch * size)
+        self.projected = x.new_empty(3, rows, batch, length)
+        self.short, self.delayed = x.new_empty(2, 3, channels, batch, length)
+        self.signals = x.new_zeros(2, channels, batch, size)  # what stands behind the tokens stays zero
+        self.chunk = min(_MLP_TOKENS, tokens)
+        self.a, self.summed = x.new_empty(2, width, self.chunk)
+        self.h = x.new_empty(*layer.mlp.gated_layers.weight.shape[:2], self.chunk)
+        self.average = x.new_full((1, width), 1 / width)
 
-    def layer(self, layer: M2BertLayer, x: Tensor, out: Tensor) -> None:
-        """One layer, from hidden states to hidden states, shape (B, L, H); both may be the same memory."""
-        self._mix(layer.attention, x)
-        self._glu(layer.attention.out_linear, layer.mlp, out)
+    def layer(self, layer: M2BertLayer) -> None:
+        """One layer, from hidden states to hidden states."""
+        self._mix(layer.attention)
+        self._glu(layer.attention.out_linear, layer.mlp)
 
-    def _mix(self, mixer: MonarchMixer, x: Tensor) -> None:
-        """The mixer before its last product: y, shape (H, tokens)."""
+    def _mix(self, mixer: MonarchMixer) -> None:
+        """The mixer before its last product, from x to y."""
         spectrum, spectrum2 = mixer.filter_fn.spectrum(self.length), mixer.filter_fn2.spectrum(self.length)
-        y = self.y.view(self.width, len(x), self.length)
-        for start in range(0, self.width, self.channels):
-            block = slice(start, start + self.channels)
-            x1, x2, v = self._projected(mixer, x, block, (0, 1, 2))
+        for block, (x1, x2, v) in self._projected(mixer, (0, 1, 2)):
             torch.mul(x1, v, out=self.signals[0, ..., : self.length])
-            self.signals[1, ..., : self.length].copy_(x[..., block].permute(2, 0, 1))
+            self.signals[1, ..., : self.length].copy_(self.x[block])
             spectra = torch.fft.rfft(self.signals)  # into given memory, an FFT costs a copy more
             spectra[0].mul_(spectrum[block, None])
             spectra[1].mul_(spectrum2[block, None])
             gated, residual = torch.fft.irfft(spectra, n=self.size)[..., : self.length]
-            torch.addcmul(residual, gated, x2, out=y[block])
+            torch.addcmul(residual, gated, x2, out=self.y[block])
 
-    def mixed_first(self, mixer: MonarchMixer, x: Tensor) -> Tensor:
+    def mixed_first(self, mixer: MonarchMixer) -> Tensor:
         """The mixer's output at position 0, shape (B, H); see :meth:`MonarchMixer.first`."""
         taps, taps2 = mixer.filter_fn.taps_on_first(self.length), mixer.filter_fn2.taps_on_first(self.length)
-        y = x.new_empty(self.width, len(x))
-        for start in range(0, self.width, self.channels):
-            block = slice(start, start + self.channels)
-            x1, v = self._projected(mixer, x, block, (0, 2))
-            u = self.signals[1, ..., : self.length].copy_(x[..., block].permute(2, 0, 1))
+        middle = slice(self.width, 2 * self.width)
+        p = torch.addmm(_bias(mixer.in_linear)[middle, None], mixer.in_linear.weight[middle], self.x[..., 0])
+        x2 = p.mul_(mixer.short_filter.weight[middle, 0, -1:]).add_(_bias(mixer.short_filter)[middle, None])
+        y = torch.empty_like(x2)
+        for block, (x1, v) in self._projected(mixer, (0, 2)):
             gated = x1.mul_(v).mul_(taps[block, None]).sum(-1)
-            residual = u.mul_(taps2[block, None]).sum(-1)
-            rows = slice(self.width + start, self.width + start + self.channels)
-            p = torch.addmm(_bias(mixer.in_linear)[rows, None], mixer.in_linear.weight[rows], x[:, 0].t())
-            x2 = p.mul_(mixer.short_filter.weight[rows, 0, -1:]).add_(_bias(mixer.short_filter)[rows, None])
-            torch.addcmul(residual, gated, x2, out=y[block])
+            residual = torch.mul(self.x[block], taps2[block, None], out=v).sum(-1)
+            torch.addcmul(residual, gated, x2[block], out=y[block])
         first: Tensor = mixer.out_linear(y.t())
         return first
 
-    def _projected(self, mixer: MonarchMixer, x: Tensor, block: slice, parts: tuple[int, ...]) -> tuple[Tensor, ...]:
-        """Some of x1, x2, v after the short filter, for a block of channels: each of shape (channels, B, L).
-
-        The projection's bias b joins the filter's own c, as the filter is linear: its taps summed times b, except at
-        the first two tokens, before which there is no b to filter.
-        """
+    def _projected(self, mixer: MonarchMixer, parts: tuple[int, ...]) -> Iterator[tuple[slice, tuple[Tensor, ...]]]:
+        """Some of x1, x2, v after the short filter, shape (channels, B, L), a block of channels at a time."""
         every = slice(parts[0], None, parts[1] - parts[0])
 
         def of(tensor: Tensor) -> Tensor:
             thirds: Tensor = tensor.unflatten(0, (3, self.width))
-            return thirds[every, block]
+            return thirds[every]
 
-        weight, bias = of(mixer.in_linear.weight), of(_bias(mixer.in_linear))
-        taps = of(mixer.short_filter.weight).unsqueeze(-1)  # (parts, channels, 1, 3, 1)
-        w0, w1, w2 = taps.unbind(-2)
-        bias = bias[..., None]
-        p, q = self.projected[: len(parts)], self.short[: len(parts)]
-        tokens = x.reshape(-1, self.width)
-        torch.bmm(weight, tokens.t().expand(len(parts), -1, -1), out=p)
-        p = p.view(q.shape)
-        torch.mul(p, w2, out=q)
-        q[..., 1:].addcmul_(p[..., :-1], w1)
-        q[..., 2:].addcmul_(p[..., :-2], w0)
-        q.add_((w0 + w1 + w2) * bias[..., None] + of(_bias(mixer.short_filter))[..., None, None])
-        q[..., 0].sub_((w0 + w1)[..., 0] * bias)
-        q[..., 1:2].sub_(w0 * bias[..., None])
-        return q.unbind(0)
+        weight, x = of(mixer.in_linear.weight), self.x.flatten(1)
+        w0, w1, w2 = of(mixer.short_filter.weight).unsqueeze(-1).unbind(-2)  # each of shape (parts, H, 1, 1)
+        b, c = of(_bias(mixer.in_linear))[..., None, None], of(_bias(mixer.short_filter))[..., None, None]
+        projected, q, delayed = (part[: len(parts)] for part in (self.projected, self.short, self.delayed))
+        rows, channels = projected.shape[1], q.shape[1]
+        for row in range(0, self.width, rows):
+            # One product of more rows is faster than one for each part, and worth a copy of its weights.
+            packed = weight[:, row : row + rows].reshape(-1, self.width)
+            torch.mm(packed, x, out=projected.flatten(0, 1).flatten(1))
+            for start in range(0, rows, channels):
+                block = slice(row + start, row + start + channels)
+                p = projected[:, start : start + channels].add_(b[:, block])
+                torch.mul(p, w2[:, block], out=q).add_(c[:, block])
+                q[..., 1:].add_(torch.mul(p, w1[:, block], out=delayed)[..., :-1])
+                q[..., 2:].add_(torch.mul(p, w0[:, block], out=delayed)[..., :-2])
+                yield block, q.unbind(0)
 
-    def _glu(self, out_linear: nn.Linear, mlp: MonarchGLU, out: Tensor) -> None:
-        """The mixer's last product and the MLP, from y to hidden states of shape (B, L, H)."""
-        gate, wo, norm = mlp.gated_layers.weight, mlp.wo, mlp.layernorm
-        pairs, outputs = len(gate) // 2, self.width // len(gate)
-        hidden = out.view(-1, self.width)
-        for start in range(0, len(hidden), len(self.a)):
-            x = hidden[start : start + len(self.a)]
-            a, summed, activated, linear = (part[: len(x)] for part in (self.a, self.summed, *self.h))
-            torch.addmm(_bias(out_linear), self.y[:, start : start + len(x)].t(), out_linear.weight.t(), out=a)
-            torch.add(a, _bias(wo), out=summed)
-            by_block = a.split(a.shape[1] // len(gate), dim=1)
-            # Block k of G makes channels that are activated, block k + half their gates; their product is what blocks
-            # 2k and 2k + 1 of W read.
-            for k in range(pairs):
-                torch.mm(by_block[k], gate[k].t(), out=activated)
-                torch.mm(by_block[k + pairs], gate[k + pairs].t(), out=linear)
-                for block, m in zip((2 * k, 2 * k + 1), _gated(activated, linear).chunk(2, dim=1), strict=True):
-                    summed[:, block * outputs : (block + 1) * outputs].addmm_(m, wo.weight[block].t())
-            mean, rstd = self.mean[: len(x)], self.rstd[: len(x)]
-            torch.ops.aten.native_layer_norm.out(
-                summed, [self.width], norm.weight, norm.bias, norm.eps, out0=x, out1=mean, out2=rstd
-            )
+    def _glu(self, out_linear: nn.Linear, mlp: MonarchGLU) -> None:
+        """The mixer's last product and the MLP, from y to x."""
+        gate, wo, blocks = mlp.gated_layers.weight, mlp.wo, len(mlp.wo.weight)
+        x, y = self.x.flatten(1), self.y.flatten(1)
+        for start in range(0, x.shape[1], self.chunk):
+            tokens = slice(start, start + self.chunk)
+            a, summed, h = (part[..., : x[:, tokens].shape[1]] for part in (self.a, self.summed, self.h))
+            torch.addmm(_bias(out_linear)[:, None], out_linear.weight, y[:, tokens], out=a)
+            torch.add(a, _bias(wo)[:, None], out=summed)
+            features, outputs = a.unflatten(0, (blocks, -1)), summed.unflatten(0, (blocks, -1))
+            torch.bmm(gate, features, out=h)
+            m = _gated(*h.flatten(0, 1).chunk(2))
+            outputs.baddbmm_(wo.weight, m.unflatten(0, (blocks, -1)))
+            self._norm(mlp.layernorm, summed, a, x[:, tokens])
+
+    def _norm(self, norm: nn.LayerNorm, s: Tensor, squares: Tensor, out: Tensor) -> None:
+        """LayerNorm over the channels, shape (H, tokens) to the same; s and squares are overwritten.
+
+        The means are products with a row of 1 / H: a sum over the first of two axes is slow otherwise.
+        """
+        s.sub_(self.average @ s)
+        variance = self.average @ torch.mul(s, s, out=squares)
+        s.mul_(variance.add_(norm.eps).rsqrt_()).mul_(norm.weight[:, None])
+        torch.add(s, norm.bias[:, None], out=out)
 
 
 def _gated(activated: Tensor, linear: Tensor) -> Tensor:

@@ -116,6 +116,9 @@ class ImplicitFilter(nn.Module):
     checkpoint under six names. ``bias`` is D, the skip connection. An input shorter than the window uses the first
     rows of z and t as they are.
 
+    Weights stay in single precision where the model is cast to half of it: eight bits do not tell the positions of a
+    long window apart.
+
     Where nothing is differentiated, what was made of the weights is kept for the last length asked for, until a weight
     changes. Weights written through ``.data`` change unseen: call :meth:`forget` then.
     """
@@ -159,9 +162,16 @@ class ImplicitFilter(nn.Module):
         super().train(mode)
         return self
 
-    def _apply(self, *args: Any, **kwargs: Any) -> ImplicitFilter:
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> ImplicitFilter:
+        """As for every module, but nothing is cast to half precision, where the positions of a long window merge."""
+
+        def precise(tensor: Tensor) -> Tensor:
+            applied = fn(tensor)
+            dtype = torch.promote_types(applied.dtype, torch.float32)
+            return applied if applied.dtype == dtype else tensor.to(applied.device, dtype)
+
         self.forget()  # a weight moved or cast may stand where the old one stood
-        super()._apply(*args, **kwargs)  # type: ignore[no-untyped-call]
+        super()._apply(precise, recurse)  # type: ignore[no-untyped-call]
         return self
 
     def __getstate__(self) -> dict[str, Any]:

@@ -82,7 +82,10 @@ class M2BertEncoder(nn.Module):
         return x
 
     def first(self, x: Tensor) -> Tensor:
-        """The last hidden state at position 0 alone, shape (B, H): the last layer need not make the others."""
+        """The last hidden state at position 0 alone, shape (B, H): the last layer need not make the others.
+
+        x is used up: its memory may be written to.
+        """
         layers = self._layers()
         if fast.applies(layers, x):
             return fast.encode_first(layers, x)
@@ -122,6 +125,7 @@ class M2BertPreTrainedModel(PreTrainedModel):
     base_model_prefix = "bert"
     supports_gradient_checkpointing = True
     _no_split_modules = ["M2BertLayer"]  # noqa: RUF012 - transformers reads it so
+    _keep_in_fp32_modules_strict = ["filter_fn"]  # noqa: RUF012 - as ImplicitFilter does, where it is loaded
     # Constants of the reference's CUDA extension, and a table of 0, 1, 2, ... that it stores.
     _keys_to_ignore_on_load_unexpected = [r"flashfft", r"position_ids"]  # noqa: RUF012
 
