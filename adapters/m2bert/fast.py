@@ -30,7 +30,7 @@ _DOCUMENT_TOKENS = 4096
 _PROJECTED_VALUES, _PROJECTED_CHANNELS = 1 << 21, 128
 # Of these, channels that go through one FFT call: as many as stay in the cache, but at least so many, as every call
 # first plans its transform.
-_SIGNAL_VALUES, _SIGNAL_CHANNELS = 1 << 19, 32
+_SIGNAL_VALUES, _SIGNAL_CHANNELS = 1 << 18, 32
 # Tokens that go through the MLP at once.
 _MLP_TOKENS = 1024
 
