@@ -22,7 +22,7 @@ from loco.models.card import ModelCard
 from loco.models.registry import load_model, model_card, settled, strategies_of
 from loco.models.runtime import Runtime
 from loco.money import Plan
-from loco.phases import PhaseCost, phase, recording
+from loco.phases import phase, recording
 from loco.pipeline import RankingModel, ordered
 from loco.results import (
     Bootstrap,
@@ -283,7 +283,7 @@ def _measured(
                 hits = ordered(ranking, task, model.card.name)
                 scores = score(task.qrels, hits)
                 scored[strategy] = hits, scores, _metrics(scores)
-    cost = _Cost(time.perf_counter() - start, phases)
+    seconds = time.perf_counter() - start
     service = model.card.service
     paid = CostRecord.of(spent - before, service) if spent and before and service else None
     lengths = relevant_lengths(task, read[0])
@@ -303,8 +303,8 @@ def _measured(
             vectors=VectorRecord(**asdict(ranking.vectors)) if ranking.vectors else None,
             cost=paid,
             together_with=tuple(other for other in scored if other != strategy),
-            phases=cost.records,
-            seconds=round(cost.seconds, 4),
+            phases={name: PhaseRecord.of(cost) for name, cost in phases.items()},
+            seconds=round(seconds, 4),
             dtype=ranking.dtype,
             environment=environment(),
             command=recorded(command),
@@ -323,19 +323,6 @@ def _measured(
             measurement=measurement,
         )
         yield result, run
-
-
-@dataclass(frozen=True)
-class _Cost:
-    seconds: float
-    phases: Mapping[str, PhaseCost]
-
-    @property
-    def records(self) -> dict[str, PhaseRecord]:
-        return {
-            name: PhaseRecord(seconds=round(cost.seconds, 4), peak_bytes=cost.peak_bytes)
-            for name, cost in self.phases.items()
-        }
 
 
 def _metrics(scores: Scores) -> dict[str, Metric]:

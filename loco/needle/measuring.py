@@ -13,9 +13,8 @@ import numpy as np
 from loco.encode.dense import description
 from loco.encode.forms import VectorForm, form_named
 from loco.encode.store import EmbeddingStore
-from loco.encode.strategies import Strategy
+from loco.encode.strategies import Strategy, check_spans
 from loco.environment import environment, recorded
-from loco.errors import LocoError
 from loco.files import check_writable
 from loco.models.card import ModelCard
 from loco.models.protocols import Encoder, order_free
@@ -23,7 +22,7 @@ from loco.models.registry import load_model, strategies_of
 from loco.models.runtime import Runtime
 from loco.needle.encoder import NeedleEncoder, Tally, documents
 from loco.needle.haystacks import DISTRACTORS, POSITIONS, QUERIES, SEED, Haystacks
-from loco.phases import PhaseCost, phase, recording
+from loco.phases import phase, recording
 from loco.pipeline import RankingModel, ordered
 from loco.rank.ranking import Ranking
 from loco.results import Bootstrap, Metric, PhaseRecord, RoleCoverage, record_path, write_record
@@ -148,7 +147,7 @@ class _Test:
             fingerprint=last.vectors.fingerprint if last.vectors else None,
             device=last.vectors.device if last.vectors else None,
             dtype=last.dtype,
-            phases=_records(phases),
+            phases={name: PhaseRecord.of(cost) for name, cost in phases.items()},
             seconds=round(seconds, 4),
             environment=environment(),
             command=recorded(command),
@@ -167,10 +166,7 @@ class _Test:
             yield self._found(level, position, strategy)
 
     def _encode(self, level: int, strategy: Strategy, encoder: NeedleEncoder) -> None:
-        if strategy.late and not encoder.traits.spans:
-            raise LocoError(
-                f"{strategy.name} needs a model that averages its token vectors; '{self.card.name}' does not."
-            )
+        check_spans([strategy], encoder.traits.spans, self.card.name)
         if level == 0:
             encoder.tally = Tally()
         with (
@@ -248,9 +244,3 @@ _CARD = TaskCard(
     query="question",
     document="passages, one of which answers a question",
 )
-
-
-def _records(phases: dict[str, PhaseCost]) -> dict[str, PhaseRecord]:
-    return {
-        name: PhaseRecord(seconds=round(cost.seconds, 4), peak_bytes=cost.peak_bytes) for name, cost in phases.items()
-    }

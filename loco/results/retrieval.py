@@ -12,6 +12,7 @@ from pydantic import AwareDatetime, Field, model_validator
 from loco.environment import Environment
 from loco.models.card import PLAIN, ModelIdentity, Price, Service
 from loco.money import Spending, dollars
+from loco.phases import PhaseCost
 from loco.rank.ranking import TextCoverage
 from loco.results.parts import Count, Name, Part, Seconds, Sha256, Share
 from loco.score import bootstrap
@@ -160,6 +161,11 @@ class PhaseRecord(Part):
 
     seconds: Seconds
     peak_bytes: Count
+
+    @classmethod
+    def of(cls, cost: PhaseCost) -> PhaseRecord:
+        """The record of what a phase cost."""
+        return cls(seconds=round(cost.seconds, 4), peak_bytes=cost.peak_bytes)
 
 
 class Bucket(Metric):
