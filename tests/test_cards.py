@@ -11,11 +11,13 @@ import pytest
 from loco.encode.strategies import KINDS, parse
 from loco.files import read_toml
 from loco.models.card import ModelCard, read_model_cards
+from loco_adapters.late_interaction.settings import late_parameters_of
 from loco_adapters.transformer.settings import parameters_of
 
 PATH = Path(__file__).parents[1] / "adapters" / "cards.toml"
 CARDS = read_model_cards(PATH)
 TRANSFORMERS = [card for card in CARDS if card.family == "transformer"]
+LATE = [card for card in CARDS if card.family == "late interaction"]
 WITH_STRATEGIES = ("truncate", "chunk", "chunk-max")
 
 PAPER_BASELINES = {
@@ -26,6 +28,7 @@ PAPER_BASELINES = {
 }
 
 every_card = pytest.mark.parametrize("card", CARDS, ids=lambda card: card.name)
+every_checkpoint = pytest.mark.parametrize("card", [*TRANSFORMERS, *LATE], ids=lambda card: card.name)
 every_transformer = pytest.mark.parametrize("card", TRANSFORMERS, ids=lambda card: card.name)
 
 
@@ -69,16 +72,18 @@ def test_strategies_are_known_and_go_with_the_window(card: ModelCard) -> None:
         assert parse(strategy, card.max_tokens).kind == strategy
     if card.max_tokens is None:
         assert card.strategies == ("full",)
+    elif card.family == "late interaction":  # all vectors of a text together, however it is cut
+        assert card.strategies == WITH_STRATEGIES[:2]
     else:
         assert card.strategies[:3] == WITH_STRATEGIES
         assert set(card.strategies[3:]) <= {"late-chunk"}
 
 
-@every_transformer
-def test_a_transformer_is_pinned_to_a_commit_of_the_checkpoint_its_url_shows(card: ModelCard) -> None:
+@every_checkpoint
+def test_a_checkpoint_is_pinned_to_a_commit_of_the_one_its_url_shows(card: ModelCard) -> None:
     assert re.fullmatch(r"[0-9a-f]{40}", card.revision)
     assert card.url == f"https://huggingface.co/{setting(card, 'hub')}"
-    assert setting(card, "hub").rpartition("/")[2].casefold() == card.name.casefold()
+    assert setting(card, "hub").rpartition("/")[2].casefold() in (card.name.casefold(), f"{card.name}.0")
     assert card.weights is not None
     assert card.max_tokens is not None
 
@@ -115,7 +120,14 @@ def test_matryoshka_dimensions_are_a_list_or_a_range_in_ascending_order(card: Mo
     assert (np.diff(numbers) > 0).all()
 
 
-@every_transformer
+def test_a_late_interaction_model_states_both_windows() -> None:
+    for card in LATE:
+        parameters = late_parameters_of(card)
+        assert card.max_tokens == max(parameters.query_tokens, parameters.document_tokens)
+        assert parameters.remote_code is not None
+
+
+@every_checkpoint
 def test_a_card_is_in_the_table_of_facts(card: ModelCard) -> None:
     table = (PATH.parents[1] / "docs" / "models.md").read_text(encoding="utf-8")
     (row,) = [line for line in table.splitlines() if line.startswith(f"| `{card.name}` |")]

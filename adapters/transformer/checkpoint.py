@@ -6,28 +6,48 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path, PurePosixPath
+from typing import Protocol
 
 from loco.errors import LocoError
 from loco.files import leads_outside
 from loco.models.card import ModelCard
 from loco.models.runtime import Runtime
 from loco.tasks.sources.files import hashed
+from loco.training.card import TRAINING_CARD
 
-from .configs import Configs, Module, read_configs, read_object
+from .configs import METADATA, Configs, Module, read_configs, read_object
 from .hub import fetched, names_at
-from .settings import Parameters
 
 # The weights that transformers and sentence-transformers look for, whole or in parts.
 _SAFE = re.compile(r"model(-\d+-of-\d+)?\.safetensors|model\.safetensors\.index\.json")
 _PICKLE = re.compile(r"pytorch_model(-\d+-of-\d+)?\.bin|pytorch_model\.bin\.index\.json")
+_UNDIVIDED = ("model.safetensors", "pytorch_model.bin")
 _TOKENIZER = re.compile(r"tokenizer\.json|vocab\.(txt|json)|.+\.(model|spm|codes|tiktoken)")
 _TEXT = (".json", ".txt", ".model", ".jinja", ".py", ".codes", ".spm", ".tiktoken")
 _CONFIGS = re.compile(r"(.*/)?(modules|config|adapter_config|tokenizer_config|sentence_\w+_config)\.json")
 _SENTENCES = "config_sentence_transformers.json"
+
+
+# What reads the configuration of a checkpoint in a folder, named as its user knows it.
+Read = Callable[[str, Path], Configs]
+
+
+class Source(Protocol):
+    """Settings of a card that say where a checkpoint comes from: as :class:`.settings.Parameters` has them."""
+
+    @property
+    def hub(self) -> str | None:
+        """A model of the hub, None for a folder."""
+        ...
+
+    @property
+    def remote_code(self) -> bool | None:
+        """Whether it runs on Python code of its own."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -44,19 +64,19 @@ class Checkpoint:
     pickled: bool
 
 
-def obtain(card: ModelCard, parameters: Parameters, runtime: Runtime) -> Checkpoint:
-    """The checkpoint of a card, downloaded now at the latest.
+def obtain(card: ModelCard, parameters: Source, runtime: Runtime, read: Read = read_configs) -> Checkpoint:
+    """The checkpoint of a card, downloaded now at the latest, its configuration read by ``read``.
 
     Raises LocoError where it cannot be had, is not whole, or would run code without the user's leave.
     """
     if card.checkpoint is not None:
-        configs = local_configs(card.checkpoint)
+        configs = local_configs(card.checkpoint, read)
         runs_code = _leave_to_run_code(configs, parameters, runtime)
         names, pickled = _wanted(configs.name, configs.modules, _names_in(configs), runtime)
         contents = contents_of(configs.folder, names)
     else:
         repo = parameters.hub or ""
-        configs, published = hub_configs(repo, card.revision)
+        configs, published = hub_configs(repo, card.revision, read)
         runs_code = _leave_to_run_code(configs, parameters, runtime)
         names, pickled = _wanted(configs.name, configs.modules, published, runtime)
         fetched(repo, card.revision, names)
@@ -65,7 +85,7 @@ def obtain(card: ModelCard, parameters: Parameters, runtime: Runtime) -> Checkpo
     return Checkpoint(configs, contents, runs_code, pickled)
 
 
-def local_configs(path: str) -> Configs:
+def local_configs(path: str, read: Read = read_configs) -> Configs:
     """The configuration of the checkpoint in a folder, named as given. Raises LocoError where there is none."""
     try:
         folder = Path(os.path.abspath(Path(path).expanduser()))  # noqa: PTH100  # with a link's name, not its target's
@@ -75,16 +95,16 @@ def local_configs(path: str) -> Configs:
     if not found:
         what = "is a file, not the folder of a checkpoint" if exists else "does not exist"
         raise LocoError(f"{path} {what}. Give the folder that holds config.json.")
-    return read_configs(path, folder)
+    return read(path, folder)
 
 
-def hub_configs(repo: str, commit: str) -> tuple[Configs, list[str]]:
+def hub_configs(repo: str, commit: str, read: Read = read_configs) -> tuple[Configs, list[str]]:
     """The configuration of a model at a commit, downloaded now at the latest, and the names of all its files."""
     names = names_at(repo, commit)
-    wanted = [name for name in names if _CONFIGS.fullmatch(name) or name == _SENTENCES]
+    wanted = [name for name in names if _CONFIGS.fullmatch(name) or name in (_SENTENCES, METADATA)]
     if not wanted:
         raise LocoError(f"{repo} holds no config.json, so it is no transformer. Take another model.")
-    return read_configs(repo, fetched(repo, commit, wanted)), names
+    return read(repo, fetched(repo, commit, wanted)), names
 
 
 def local_contents(configs: Configs) -> str:
@@ -123,15 +143,21 @@ def _wanted_of(modules: Sequence[Module], names: Iterable[str]) -> tuple[list[st
     within: dict[str, list[str]] = {}
     for name in names:
         folder, _, last = name.rpartition("/")
-        if not last.startswith("."):
+        if (
+            not last.startswith(".") and last != TRAINING_CARD
+        ):  # which tells where weights come from, and decides nothing
             within.setdefault(folder, []).append(last)
     weighted = {module.path for module in modules if module.weighted}
+    # What stands behind the transformer is read by sentence-transformers, which knows of no weights in parts.
+    undivided = {module.path for module in modules[1:] if module.weighted}
     wanted, pickles = [], []
     for folder in sorted({"", *(module.path for module in modules)}):
         here = within.get(folder, [])
         safe = [last for last in here if _SAFE.fullmatch(last)]
         unsafe = [last for last in here if _PICKLE.fullmatch(last)]
-        texts = [last for last in here if last.endswith(_TEXT) and last not in (*safe, *unsafe)]
+        if folder in undivided:
+            safe, unsafe = [[last for last in some if last in _UNDIVIDED] for some in (safe, unsafe)]
+        texts = [last for last in here if last.endswith((*_TEXT, METADATA)) and last not in (*safe, *unsafe)]
         weights = (safe or unsafe) if folder in weighted else []
         wanted += [str(PurePosixPath(folder, last)) for last in (*texts, *weights)]
         if not safe:
@@ -166,7 +192,7 @@ def _is_weight(path: str) -> bool:
     return bool(_SAFE.fullmatch(last) or _PICKLE.fullmatch(last))
 
 
-def _leave_to_run_code(configs: Configs, parameters: Parameters, runtime: Runtime) -> bool:
+def _leave_to_run_code(configs: Configs, parameters: Source, runtime: Runtime) -> bool:
     """Whether code of the checkpoint's own is to be run. Raises LocoError where it is needed and not allowed."""
     reason = "as its card says" if parameters.remote_code else configs.code()
     if parameters.remote_code is False or not reason:

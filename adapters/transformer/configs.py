@@ -17,6 +17,7 @@ from loco.models.protocols import Similarity
 from .settings import PoolingMode
 
 MODULES = "modules.json"
+METADATA = "artifact.metadata"  # what ColBERT's own code writes of a checkpoint
 
 Kind = TypeVar("Kind")
 
@@ -24,6 +25,12 @@ _JSON: dict[type, str] = {dict: "object", list: "array"}
 _NAMESPACE = "sentence_transformers."
 _UNDERSTOOD = ("Transformer", "Pooling", "Dense", "LayerNorm", "Normalize", "Dropout")
 _WEIGHTED = ("Transformer", "Dense", "LayerNorm")
+
+# Checkpoints of late interaction: what they call themselves, their modules, and what PyLate calls one of them.
+_LATE = ("MultiVectorEncoder", "ColBERT")
+_STANFORD = "HF_ColBERT"
+_UNDERSTOOD_LATE = ("Transformer", "Dense", "MultiVectorMask", "Normalize")
+_ALIASES = {"pylate.models.Dense.Dense": "sentence_transformers.base.modules.dense.Dense"}
 
 # sentence-transformers' names for the ways of pooling, and its older ones, each a flag.
 _POOLING: dict[str, PoolingMode] = {"cls": "cls", "mean": "mean", "lasttoken": "last"}
@@ -110,17 +117,34 @@ class Configs:
         return {**_FLAGS_OF_FRAME, **stated} if stated and kind in _FRAMED_BY_FLAGS else {}
 
     @property
+    def late(self) -> bool:
+        """Whether it makes a vector of each token, for late interaction."""
+        return self.sentences.get("model_type") in _LATE or self.stanford
+
+    @property
+    def stanford(self) -> bool:
+        """Whether ColBERT's own code has written it: a BERT, and beside its weights those of the projection."""
+        architectures = self.transformer.get("architectures")
+        return self.plain and isinstance(architectures, list) and _STANFORD in architectures
+
+    @cached_property
+    def metadata(self) -> dict[str, Any]:
+        """What ColBERT's own code notes of a checkpoint; empty for none."""
+        return read_object(self.folder / METADATA, missing_ok=True)
+
+    @property
     def max_tokens(self) -> int | None:
         """The longest input it takes, in tokens with the special ones; None if it does not say.
 
         That is sentence-transformers' limit, or else the tokenizer's, and in any case as many positions as there are.
         """
         stated = _count(self.inputs.get("max_seq_length")) or _count(self._tokenizer.get("model_max_length"))
-        limits = [limit for limit in (stated, self._positions) if limit]
+        limits = [limit for limit in (stated, self.positions) if limit]
         return min(limits, default=None)
 
     @property
-    def _positions(self) -> int | None:
+    def positions(self) -> int | None:
+        """How many positions its transformer has, as far as that is a limit and known."""
         text = self.transformer.get("text_config")
         config = {**(text if isinstance(text, dict) else {}), **self.transformer}
         kind = str(config.get("model_type", ""))
@@ -198,7 +222,7 @@ def read_configs(name: str, folder: Path) -> Configs:
     """The configuration of the checkpoint in a folder.
 
     Raises LocoError for a file that is damaged or missing, for a module whose folder lies elsewhere, and for what is no
-    encoder of texts into one vector each.
+    encoder of texts into one vector each, or one for each token.
     """
     rows = _read(folder / MODULES, list, missing_ok=True)
     modules = tuple(_module(folder / MODULES, row) for row in rows) or (Module(f"{_NAMESPACE}Transformer", ""),)
@@ -207,6 +231,12 @@ def read_configs(name: str, folder: Path) -> Configs:
         raise LocoError(f"{name} is an adapter (adapter_config.json): merge it into the model it was trained on first.")
     if not (configs.home / "config.json").is_file():
         raise LocoError(f"{name} holds no config.json{_at(modules[0].path)}, so it is no transformer. Get it again.")
+    for key in ("tokenizer_name_or_path", "processing_kwargs"):
+        if configs.inputs.get(key):
+            raise LocoError(f"{name} sets '{key}' for its tokenizer, which loco does not follow. Take another model.")
+    if configs.late:
+        _check_late(configs)
+        return configs
     kinds = [module.kind for module in modules]
     foreign = [module.kind for module in modules if _foreign(module)]
     model = configs.sentences.get("model_type", "SentenceTransformer")
@@ -217,10 +247,27 @@ def read_configs(name: str, folder: Path) -> Configs:
         raise LocoError(
             f"{name} has the modules {', '.join(kinds)}: loco needs a transformer, then a pooling. Take another."
         )
-    for key in ("tokenizer_name_or_path", "processing_kwargs"):
-        if configs.inputs.get(key):
-            raise LocoError(f"{name} sets '{key}' for its tokenizer, which loco does not follow. Take another model.")
     return configs
+
+
+def _check_late(configs: Configs) -> None:
+    """Raise LocoError for a checkpoint of late interaction with parts that loco cannot run, or that lacks some."""
+    if configs.stanford:
+        return
+    if configs.plain:
+        raise LocoError(f"{configs.name} lacks {MODULES}, which says what it is made of. Download or save it again.")
+    kinds = [module.kind for module in configs.modules]
+    strange = next((kind for kind in kinds if kind not in _UNDERSTOOD_LATE), None)
+    if strange is not None or kinds[0] != "Transformer" or kinds.count("Transformer") > 1:
+        raise LocoError(
+            f"{configs.name} has the modules {', '.join(kinds)}: of late interaction loco runs a transformer, then "
+            f"{', '.join(_UNDERSTOOD_LATE[1:])}. Take another model."
+        )
+    if "Dense" not in kinds:
+        raise LocoError(
+            f"{configs.name} has no projection (Dense) behind its transformer, so it is no whole model of late "
+            "interaction. Download or save it again."
+        )
 
 
 def read_object(path: Path, missing_ok: bool = False) -> dict[str, Any]:
@@ -252,7 +299,7 @@ def _module(path: Path, row: object) -> Module:
     if leads_outside(folder):
         raise LocoError(f"{path} names {folder!r}, a path outside the checkpoint, so nothing of it is read.")
     where = str(PurePosixPath(folder))
-    return Module(kind, "" if where == "." else where)
+    return Module(_ALIASES.get(kind, kind), "" if where == "." else where)
 
 
 def _foreign(module: Module) -> bool:

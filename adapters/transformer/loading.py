@@ -42,10 +42,10 @@ def load_modules(checkpoint: Checkpoint, parameters: Parameters, dtype: torch.dt
         )
     if configs.plain and parameters.pooling is None:
         raise LocoError(f"{configs.name} says nothing about pooling: its card must say cls, mean or last.")
-    with _quiet(), _one_line(configs.name), _reports() as reports:
+    with loading(configs.name) as reports:
         modules = _plain(checkpoint, parameters, dtype) if configs.plain else _named(checkpoint, dtype)
-    _check_complete(configs.name, reports)
-    _check_output(configs.name, modules[0])
+    check_complete(configs.name, reports)
+    check_output(configs.name, modules[0])
     if parameters.normalise and not isinstance(modules[-1], Normalize):
         modules.append(Normalize())
     return [module.eval() for module in modules]
@@ -56,7 +56,7 @@ def _named(checkpoint: Checkpoint, dtype: torch.dtype) -> list[torch.nn.Module]:
     configs = checkpoint.configs
     folder = str(configs.folder)
     about: dict[str, Any] = {"local_files_only": not checkpoint.runs_code, "trust_remote_code": checkpoint.runs_code}
-    weights, frame = _weights(checkpoint, dtype), configs.frame
+    weights, frame = weights_in(checkpoint, dtype), configs.frame
     model = SentenceTransformer(folder, device="cpu", model_kwargs=weights, processor_kwargs=frame, **about)
     modules = list(model)
     if dtype != torch.float32:  # sentence-transformers has taken all modules to the precision of the first
@@ -72,7 +72,7 @@ def _plain(checkpoint: Checkpoint, parameters: Parameters, dtype: torch.dtype) -
     about = {"local_files_only": not checkpoint.runs_code, "trust_remote_code": checkpoint.runs_code}
     transformer = Transformer(
         str(checkpoint.configs.folder),
-        model_kwargs={**about, **_weights(checkpoint, dtype)},
+        model_kwargs={**about, **weights_in(checkpoint, dtype)},
         processor_kwargs={**about, **checkpoint.configs.frame},
         config_kwargs=dict(about),
         modality_config=_TEXT,
@@ -82,11 +82,12 @@ def _plain(checkpoint: Checkpoint, parameters: Parameters, dtype: torch.dtype) -
     return [transformer, Pooling(transformer.get_embedding_dimension(), mode)]
 
 
-def _weights(checkpoint: Checkpoint, dtype: torch.dtype) -> dict[str, Any]:
+def weights_in(checkpoint: Checkpoint, dtype: torch.dtype) -> dict[str, Any]:
+    """What sentence-transformers is told about weights."""
     return {"dtype": dtype, "use_safetensors": None if checkpoint.pickled else True}
 
 
-def _check_output(name: str, transformer: torch.nn.Module) -> None:
+def check_output(name: str, transformer: torch.nn.Module) -> None:
     """Raise LocoError unless a text goes in and its token vectors come out. Unknown classes are given a try."""
     modalities: Mapping[str, Any] = getattr(transformer, "modality_config", _TEXT)
     output = getattr(transformer, "module_output_name", "token_embeddings")
@@ -94,7 +95,8 @@ def _check_output(name: str, transformer: torch.nn.Module) -> None:
         raise LocoError(f"{name} does not turn a text into token vectors, so loco cannot run it. Take another model.")
 
 
-def _check_complete(name: str, reports: list[Mapping[str, Any]]) -> None:
+def check_complete(name: str, reports: list[Mapping[str, Any]]) -> None:
+    """Raise LocoError where transformers reports weights without a layer, or layers without weights."""
     beyond = sorted({key for report in reports for key in report["unexpected_keys"] if _LAYER.search(key)})
     if beyond:
         raise LocoError(
@@ -108,6 +110,15 @@ def _check_complete(name: str, reports: list[Mapping[str, Any]]) -> None:
             f"{name} lacks some of its weights ({shown}), which would be random numbers: "
             "get the checkpoint again, or save it with the class that its config.json names."
         )
+
+
+@contextmanager
+def loading(name: str) -> Iterator[list[Mapping[str, Any]]]:
+    """Have the libraries load a checkpoint: in silence, what they raise as one line, and what they find out of weights
+    that were missing or not expected as a report for each set of them.
+    """
+    with _quiet(), _one_line(name), _reports() as reports:
+        yield reports
 
 
 @contextmanager

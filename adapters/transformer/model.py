@@ -30,8 +30,8 @@ from .tokens import TokenizedText, Tokenizer
 
 # Padded tokens in a batch. A core is fastest with about 1,024 (MiniLM), which its caches hold; GPUs need many to be
 # busy, and a batch that does not fit is halved.
-_BATCH_TOKENS = {"cpu": 1024}
-_BATCH_TOKENS_ON_GPU = 65_536
+BATCH_TOKENS = {"cpu": 1024}
+BATCH_TOKENS_ON_GPU = 65_536
 
 
 class TransformerEncoder:
@@ -54,7 +54,7 @@ class TransformerEncoder:
         transformer, pooling, *_ = modules
         self.card = card
         self._tokenizer = Tokenizer(transformer.tokenizer, parameters.prompts)
-        self._padding = _usable(self._tokenizer.pad_id, transformer)
+        self._padding = usable(self._tokenizer.pad_id, transformer)
         self._window = card.max_tokens if parameters.padding == "window" else None
         self._always_masked = checkpoint.runs_code  # not all code that comes with checkpoints can do without
         self._cut = checkpoint.configs.truncate_dim
@@ -73,7 +73,7 @@ class TransformerEncoder:
             padding=parameters.padding,
             unit_length=type(modules[-1]).__name__ == "Normalize" and self._cut is None,
             spans=pooling.pooling_mode == "mean",
-            batch_tokens=batch_tokens or _BATCH_TOKENS.get(kind, _BATCH_TOKENS_ON_GPU),
+            batch_tokens=batch_tokens or BATCH_TOKENS.get(kind, BATCH_TOKENS_ON_GPU),
             concurrency=self._replicas.count,
         )
 
@@ -138,7 +138,7 @@ class TransformerEncoder:
     def _fingerprint(self, parameters: Parameters, checkpoint: Checkpoint, modules: Sequence[torch.nn.Module]) -> str:
         parts = {
             "contents": checkpoint.contents,
-            "code": _code(modules) if checkpoint.runs_code else "",
+            "code": code_of(modules) if checkpoint.runs_code else "",
             "tokenizer": self._tokenizer.fingerprint(),
             "pooling": parameters.pooling,
             "normalise": parameters.normalise,
@@ -156,6 +156,8 @@ def transformer_encoder(card: ModelCard, runtime: Runtime) -> TransformerEncoder
     devices = devices_of(runtime)
     dtype = dtype_of(runtime, devices[0])
     checkpoint = obtain(card, parameters, runtime)
+    if checkpoint.configs.late:
+        raise LocoError(f"{checkpoint.configs.name} makes a vector of each token, not one of a text. Mend the card.")
     limit = checkpoint.configs.max_tokens
     if card.max_tokens is None:
         raise LocoError(f"The card of model '{card.name}' says no max_tokens. Mend the card.")
@@ -185,14 +187,14 @@ def _check_tail(name: str, parameters: Parameters, modules: Sequence[torch.nn.Mo
             raise LocoError(f"{name} changes token vectors after pooling, which has no effect. Take another model.")
 
 
-def _usable(pad_id: int, transformer: torch.nn.Module) -> int:
+def usable(pad_id: int, transformer: torch.nn.Module) -> int:
     """An id to fill batches with: some tokenizers have a padding token that the model has no vector for."""
     model: Any = getattr(transformer, "model", None)
     rows = getattr(model.get_input_embeddings(), "num_embeddings", pad_id + 1) if model is not None else pad_id + 1
     return pad_id if 0 <= pad_id < rows else 0
 
 
-def _code(modules: Sequence[torch.nn.Module]) -> str:
+def code_of(modules: Sequence[torch.nn.Module]) -> str:
     """A hash over the Python files that come with a checkpoint and define its modules, wherever they came from."""
     inner = (getattr(modules[0], "model", None), *modules)
     sources = {getattr(sys.modules.get(type(module).__module__), "__file__", None) for module in inner}

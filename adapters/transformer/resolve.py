@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from loco.encode.forms import ANY_LENGTH
 from loco.errors import LocoError
 from loco.models.card import ModelCard
+from loco.training.card import described, training_card
 
 from .checkpoint import hub_configs, local_configs, local_contents
 from .configs import Configs
@@ -40,12 +41,16 @@ def resolve(name: str, settings: Mapping[str, str]) -> ModelCard | None:
         revision = f"sha256:{local_contents(configs)[:_PREFIX]}"
         if _is_m2bert(configs):
             return _m2bert(configs, name, revision, (), settings)
+        if configs.late:
+            return _late(configs.folder.name, name, revision, configs, settings)
         return _card(configs.folder.name, name, "local checkpoint", "", revision, configs, settings)
     if _HUB_ID.fullmatch(name):
         commit = commit_of(name)
         configs, published = hub_configs(name, commit)
         if _is_m2bert(configs):
             return _m2bert(configs, None, commit, published, settings)
+        if configs.late:
+            return _late(name, None, commit, configs, settings)
         return _card(name, None, "from the hub", f"https://huggingface.co/{name}", commit, configs, settings)
     return None
 
@@ -62,6 +67,12 @@ def _m2bert(
     from ..m2bert.resolve import card_of
 
     return card_of(configs, checkpoint, revision, published, settings)
+
+
+def _late(name: str, checkpoint: str | None, revision: str, configs: Configs, settings: Mapping[str, str]) -> ModelCard:
+    from ..late_interaction.resolve import card_of
+
+    return card_of(name, checkpoint, revision, configs, settings)
 
 
 def _card(
@@ -86,6 +97,7 @@ def _card(
         if pooling not in get_args(PoolingMode):
             raise LocoError(f"{configs.name} says nothing about pooling: pass --pooling cls, mean or last.")
     query, document = configs.prompts()
+    trained = training_card(configs.folder) if checkpoint is not None else None
     parameters: dict[str, bool | int | float | str] = {
         **({"hub": name} if checkpoint is None else {}),
         **({"pooling": pooling} if pooling else {}),
@@ -100,10 +112,10 @@ def _card(
             name=name,
             family="transformer",
             revision=revision,
-            description=description,
+            description=description + described(trained),
             licence="",
             url=url,
-            trained_on_loco=False,
+            trained_on_loco=trained is not None and trained.trained_on_loco,
             max_tokens=max_tokens,
             parameters=parameters,
             checkpoint=checkpoint,

@@ -76,6 +76,8 @@ def cluster(
     encoder = load_model(card, runtime)
     if not isinstance(encoder, Encoder):
         raise LocoError(f"Model '{card.name}' ranks by itself and has no vectors to cluster. See: loco models")
+    if encoder.traits.token_vectors:
+        raise LocoError(f"Model '{card.name}' has a vector for each token, and a cluster needs one. See: loco models")
     for embedded in embed(encoder, collection.texts, asked, EmbeddingStore(cache_folder(cache))):
         result = _measured(encoder, collection, embedded, method, command)
         name = f"{collection.name}-{result.collection.sha256[:8]}" + ("" if method == "t-sne" else f"-{method}")

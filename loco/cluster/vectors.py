@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from loco.encode.dense import description
+from loco.encode.dense import opened
 from loco.encode.encoding import Work, encode_texts
 from loco.encode.store import EmbeddingStore
 from loco.encode.strategies import Strategy
@@ -33,9 +32,7 @@ def embed(encoder: Encoder, texts: Texts, strategies: Sequence[Strategy], store:
 
     A text without tokens has none. Raises LocoError, naming the text, for one that the model cannot read.
     """
-    with store.space(description(encoder), encoder.traits.dim) as space:
-        for problem in space.damaged:
-            print(f"{problem} What is lost there is computed again.", file=sys.stderr)
+    with opened(encoder, store) as space:
         encoding = encode_texts(encoder, texts, "document", strategies, space)
         embedded = []
         for strategy in strategies:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 
-from loco.encode.encoding import Encoding, encode_texts, plan_texts
+from loco.encode.encoding import Encoding, encode_texts, plan_texts, room
 from loco.encode.forms import VectorForm
 from loco.encode.store import EmbeddingStore, Space
 from loco.encode.strategies import Strategy, check_spans
@@ -17,7 +18,7 @@ from loco.money import Plan
 from loco.phases import phase
 from loco.rank.compression import compress, cut
 from loco.rank.nearest import Rows, VectorError, Vectors, nearest
-from loco.rank.ranking import Coverage, Float32, Integers, Pool, Ranking, VectorUse
+from loco.rank.ranking import Coverage, Float32, Hit, Integers, Pool, Ranking, VectorUse
 from loco.tasks.data import TaskData
 
 _ROWS_AT_ONCE = 1 << 13
@@ -37,13 +38,8 @@ def rank_dense(
     check_spans(strategies, encoder.traits.spans, encoder.card.name)
     if form.dim is not None and form.dim > encoder.traits.dim:
         raise LocoError(f"The vectors of '{encoder.card.name}' have {encoder.traits.dim} numbers: --dim is too large.")
-    with store.space(description(encoder), encoder.traits.dim) as space:
-        for problem in space.damaged:
-            print(f"{problem} What is lost there is computed again.", file=sys.stderr)
-        with phase("documents"):
-            documents = encode_texts(encoder, task.documents, "document", strategies, space)
-        with phase("queries"):
-            queries = encode_texts(encoder, task.queries, "query", strategies, space)
+    with opened(encoder, store) as space:
+        queries, documents = encode_task(encoder, strategies, task, space)
         search = _Search(encoder, task, space, queries, documents, form)
         with phase("search"):
             return {strategy.name: search.ranking(strategy, k) for strategy in strategies}
@@ -54,9 +50,62 @@ def plan_dense(
 ) -> Plan:
     """What :func:`rank_dense` would have the encoder compute, less what is stored and what was ``asked`` for."""
     check_spans(strategies, encoder.traits.spans, encoder.card.name)
-    with store.space(description(encoder), encoder.traits.dim) as space:
+    with opened(encoder, store) as space:
         documents = plan_texts(encoder, task.documents, "document", strategies, space, asked)
         return documents + plan_texts(encoder, task.queries, "query", strategies, space, asked)
+
+
+@contextmanager
+def opened(encoder: Encoder, store: EmbeddingStore) -> Iterator[Space]:
+    """The encoder's vectors in a store; what is damaged of them is named on stderr."""
+    traits = encoder.traits
+    with store.space(description(encoder), traits.dim, bags=traits.token_vectors) as space:
+        for problem in space.damaged:
+            print(f"{problem} What is lost there is computed again.", file=sys.stderr)
+        yield space
+
+
+def encode_task(
+    encoder: Encoder, strategies: Sequence[Strategy], task: TaskData, space: Space
+) -> tuple[Encoding, Encoding]:
+    """Put every vector of a task's texts into ``space``: what is left of the queries, and of the documents."""
+    room(encoder, "query")  # a model without room for queries is found out before its documents are encoded
+    with phase("documents"):
+        documents = encode_texts(encoder, task.documents, "document", strategies, space)
+    with phase("queries"):
+        queries = encode_texts(encoder, task.queries, "query", strategies, space)
+    return queries, documents
+
+
+def as_ranking(
+    encoder: Encoder,
+    strategy: Strategy,
+    hits: Mapping[str, Sequence[Hit]],
+    encodings: tuple[Encoding, Encoding],
+    vectors: tuple[int, str, float],
+) -> Ranking:
+    """A strategy's hits with all there is to say about them.
+
+    ``encodings`` are those of queries and documents; ``vectors`` are the numbers in a vector, what texts were compared
+    by, and the bytes that all documents take, divided by their number.
+    """
+    traits = encoder.traits
+    dim, similarity, bytes_per_document = vectors
+    work = [encoding.work for encoding in encodings]
+    use = VectorUse(
+        fingerprint=traits.fingerprint,
+        dim=dim,
+        similarity=similarity,
+        device=traits.device,
+        padding=traits.padding,
+        bytes_per_document=round(bytes_per_document, 2),
+        inputs_encoded=sum(one.encoded for one in work),
+        tokens_encoded=None if traits.max_tokens is None else sum(one.encoded_tokens for one in work),
+        inputs_reused=sum(one.reused for one in work),
+    )
+    queries, documents = (encoding.coverage[strategy.name] for encoding in encodings)
+    coverage = None if queries is None or documents is None else Coverage(queries, documents)
+    return Ranking(hits, coverage, traits.dtype, use)
 
 
 class _Search:
@@ -91,19 +140,10 @@ class _Search:
             raise LocoError(
                 f"Under {strategy.name}, the vector of {error.role} '{texts.ids[error.text]}' {error.reason}."
             ) from error
-        work = [encoding.work for encoding in self._encodings.values()]
-        use = VectorUse(
-            fingerprint=traits.fingerprint,
-            dim=documents.dim,
-            similarity=traits.similarity,
-            device=traits.device,
-            padding=traits.padding,
-            bytes_per_document=round(size * len(documents.matrix) / len(self._pool), 2),
-            inputs_encoded=sum(one.encoded for one in work),
-            tokens_encoded=None if traits.max_tokens is None else sum(one.encoded_tokens for one in work),
-            inputs_reused=sum(one.reused for one in work),
-        )
-        return Ranking(hits, self._coverage(strategy), traits.dtype, use)
+        bytes_per_document = size * len(documents.matrix) / len(self._pool)
+        encodings = self._encodings["query"], self._encodings["document"]
+        made = documents.dim, traits.similarity, bytes_per_document
+        return as_ranking(self._encoder, strategy, hits, encodings, made)
 
     def _vectors(self, strategy: Strategy, role: Role) -> Vectors:
         """What a strategy makes of the stored vectors: their mean for each text, or all of them."""
@@ -128,10 +168,6 @@ class _Search:
         if self._encoder.card.parameters.get("matryoshka_layer_norm", False):
             rows = _layer_norm(rows)
         return cut(rows, self._form.dim, normalise=self._encoder.traits.unit_length)
-
-    def _coverage(self, strategy: Strategy) -> Coverage | None:
-        queries, documents = (self._encodings[role].coverage[strategy.name] for role in ("query", "document"))
-        return None if queries is None or documents is None else Coverage(queries, documents)
 
 
 def description(encoder: Encoder) -> dict[str, str | int]:

@@ -44,10 +44,12 @@ class Work:
 class Encoding:
     """What a pass leaves: for each strategy the keys of every text's vectors, and how much of the texts it has seen.
 
-    Both by the strategy's name. A text without tokens has no vectors.
+    Both by the strategy's name. A text without tokens has no vectors. ``sizes`` has how many vectors each key stands
+    for, where those are bags (:attr:`loco.models.protocols.Input.bag`); it is empty else.
     """
 
     keys: dict[str, list[tuple[bytes, ...]]]
+    sizes: dict[str, list[tuple[int, ...]]]
     coverage: dict[str, TextCoverage | None]
     work: Work = field(default_factory=Work)
 
@@ -57,7 +59,7 @@ class _Group:
     """Texts prepared together: the jobs they make and what each strategy takes from them."""
 
     jobs: list[Job]
-    keys: list[tuple[int, dict[str, tuple[bytes, ...]]]]
+    cuts: list[tuple[int, dict[str, list[Job]]]]
     tokens: list[tuple[int, int]]
     characters: int
 
@@ -75,6 +77,9 @@ def encode_texts(encoder: Encoder, texts: Texts, role: Role, strategies: Sequenc
     """
     preparing = _Preparing(encoder, texts, role, strategies)
     keys: dict[str, list[tuple[bytes, ...]]] = {strategy.name: [()] * len(texts) for strategy in strategies}
+    sizes: dict[str, list[tuple[int, ...]]] = {}
+    if encoder.traits.token_vectors:
+        sizes = {strategy.name: [()] * len(texts) for strategy in strategies}
     tokens = [0] * len(texts)
     with (
         meter(f"Encoding {_plural(role)}", len(texts), sum(map(len, texts.texts))) as bar,
@@ -82,14 +87,16 @@ def encode_texts(encoder: Encoder, texts: Texts, role: Role, strategies: Sequenc
         _Lanes(encoder, space, texts, role, bar) as lanes,
     ):
         for group in _ahead(reader, preparing.group, list(preparing.groups())):
-            for text, by_strategy in group.keys:
+            for text, by_strategy in group.cuts:
                 for name, theirs in by_strategy.items():
-                    keys[name][text] = theirs
+                    keys[name][text] = tuple(key for job in theirs for key in job.keys)
+                    if sizes:
+                        sizes[name][text] = tuple(job.input.vectors for job in theirs)
             for text, count in group.tokens:
                 tokens[text] = count
             lanes.encode(group)
         lanes.finish()
-    return Encoding(keys, _coverage(encoder, texts, role, strategies, tokens, preparing.limit), lanes.work)
+    return Encoding(keys, sizes, _coverage(encoder, texts, role, strategies, tokens, preparing.limit), lanes.work)
 
 
 def plan_texts(
@@ -133,21 +140,21 @@ class _Preparing:
         with _naming(self._texts, self._role, places):
             tokenized = self._encoder.tokenize(texts, self._role, self.limit)
         jobs: dict[tuple[bytes, ...], Job] = {}
-        keys = []
+        cuts = []
         for place, text in zip(places, tokenized, strict=True):
-            keys.append((place, {one.name: self._cut(one, text, place, jobs) for one in self._strategies}))
+            cuts.append((place, {one.name: self._cut(one, text, place, jobs) for one in self._strategies}))
         tokens = [(place, text.tokens) for place, text in zip(places, tokenized, strict=True)]
-        return _Group(list(jobs.values()), keys, tokens, sum(map(len, texts)))
+        return _Group(list(jobs.values()), cuts, tokens, sum(map(len, texts)))
 
     def _cut(
         self, strategy: Strategy, text: TokenizedText, place: int, jobs: dict[tuple[bytes, ...], Job]
-    ) -> tuple[bytes, ...]:
-        found: list[bytes] = []
+    ) -> list[Job]:
+        found = []
         for one in strategy.cut(text, self._room):
-            theirs = tuple(one.vector_keys())
-            jobs.setdefault(theirs, Job(one, theirs, place))
-            found += theirs
-        return tuple(found)
+            if one.vectors:  # a bag is empty where no token of a piece counts
+                theirs = tuple(one.vector_keys())
+                found.append(jobs.setdefault(theirs, Job(one, theirs, place)))
+        return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -253,14 +260,15 @@ class _Lanes:
         sound = np.isfinite(rows).all(axis=1) & rows.any(axis=1)
         if not sound.all():
             row = int(np.flatnonzero(~sound)[0])
-            owner = [job for job in batch.jobs for _ in job.keys][row]
+            owner = [job for job in batch.jobs for _ in range(job.input.vectors)][row]
             kind = "is zero" if np.isfinite(rows[row]).all() else "holds NaN or infinity"
             raise LocoError(
                 f"Model '{self._encoder.card.name}' returned a vector that {kind} for {self._named(owner)} "
                 f"({owner.input.tokens:,} tokens). No score can come of that; try --dtype float32 if it ran in "
                 "another precision, else mend the model."
             )
-        self._space.add([key for job in batch.jobs for key in job.keys], rows)
+        sizes = [job.input.vectors for job in batch.jobs] if self._space.bags else None
+        self._space.add([key for job in batch.jobs for key in job.keys], rows, sizes)
         tokens = sum(job.input.tokens for job in batch.jobs)
         with self._counting:
             self.work.encoded += len(batch.jobs)
@@ -278,7 +286,7 @@ class _Lanes:
 def room(encoder: Encoder, role: Role) -> Room:
     """What an input of a role has room for in the encoder's whole window."""
     overhead = encoder.overhead(role)
-    window = encoder.traits.max_tokens
+    window = encoder.traits.window(role)
     if window is not None and window <= overhead:
         raise LocoError(
             f"The window of model '{encoder.card.name}' is {window} tokens, and the {role} prompt with the special "

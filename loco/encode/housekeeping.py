@@ -33,14 +33,15 @@ from loco.files import clear_errors
 class SpaceRecord:
     """A space as it lies on disk: ``vectors`` as its files state them, unchecked, ``bytes`` all of its files.
 
-    ``description`` and ``dim`` are empty and None where its space.json is damaged; the next run that uses the space
-    writes it again.
+    ``bags`` says that a key may have several vectors. ``description`` and ``dim`` are empty and None where its
+    space.json is damaged; the next run that uses the space writes it again.
     """
 
     folder: Path
     model: str
     description: Mapping[str, Scalar]
     dim: int | None
+    bags: bool
     vectors: int
     bytes: int
     last_used: datetime
@@ -82,7 +83,7 @@ def verify(folder: Path) -> Verification:
             findings.append(
                 f"{record.folder / DESCRIPTION} is missing or damaged. The next run that uses it writes it again."
             )
-        shards, damaged = opened(record.folder, record.dim)
+        shards, damaged = opened(record.folder, record.dim, record.bags)
         try:
             for _, block in checked(shards, f"verifying {record.folder.name}", damaged):
                 vectors += int(block.sound.sum())
@@ -162,7 +163,7 @@ def _repaired(root: Path, record: SpaceRecord) -> tuple[list[Path], bool]:
             busy = True
             continue
         try:
-            shard = Shard(path, record.dim, seed_of(record.folder.name))
+            shard = Shard(path, record.dim, seed_of(record.folder.name), bags=record.bags)
         except OSError:  # no file of ours, or gone meanwhile
             lock.release()
             continue
@@ -182,7 +183,8 @@ def _repaired(root: Path, record: SpaceRecord) -> tuple[list[Path], bool]:
 def _record(folder: Path) -> SpaceRecord:
     says = described(folder)
     dim = says.dim if says else None
-    shards, _ = opened(folder, dim)
+    bags = says is not None and says.bags
+    shards, _ = opened(folder, dim, bags)
     vectors = sum(shard.rows for shard in shards)
     for shard in shards:
         shard.close()
@@ -193,6 +195,7 @@ def _record(folder: Path) -> SpaceRecord:
         model=str(says.description.get("model")) if says else model_in(folder.name),
         description=says.description if says else {},
         dim=dim,
+        bags=bags,
         vectors=vectors,
         bytes=_bytes(folder),
         last_used=datetime.fromtimestamp(used, timezone.utc),

@@ -47,6 +47,7 @@ class SpaceFile(BaseModel):
 
     layout: Literal[1]
     dim: int
+    bags: bool = False
     description: dict[str, Scalar]
 
 
@@ -131,14 +132,14 @@ def _is_folder(path: Path) -> bool:
 # --- Reading all shards of a space
 
 
-def opened(space: Path, dim: int | None) -> tuple[list[Shard], list[str]]:
-    """The shards of a space of vectors of length ``dim`` (None for what their headers say), to be closed by the caller,
-    and a sentence on each that cannot be opened.
+def opened(space: Path, dim: int | None, bags: bool = False) -> tuple[list[Shard], list[str]]:
+    """The shards of a space of vectors of length ``dim``, or of bags of them (``dim`` None for what their headers say),
+    to be closed by the caller, and a sentence on each that cannot be opened.
     """
     found, unusable = [], []
     for path in shard_paths(space):
         try:
-            found.append(Shard(path, dim, seed_of(space.name)))
+            found.append(Shard(path, dim, seed_of(space.name), bags=bags))
         except FileNotFoundError:  # deleted meanwhile
             continue
         except OSError as error:

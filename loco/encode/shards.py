@@ -1,4 +1,8 @@
-"""Shards, growing .npy files of vectors, each row with its key and its checksum; and an index of their keys."""
+"""Shards, growing .npy files of vectors, each row with its key and its checksum; and an index of their keys.
+
+In a shard of bags a key has several vectors, in as many rows one after another: each says which part of how many it is,
+so that a bag of which a row is damaged or missing is seen to be none.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +27,7 @@ BLOCK_BYTES = 1 << 20  # read and checked at once
 _HEADER_BYTES = 256
 _MAGIC = b"\x93NUMPY\x01\x00"
 _SHAPES = re.compile(rb"\('vector', '<f4', \((?P<dim>[1-9]\d{0,8}),\)\).*'shape': \((?P<rows>\d{1,15}),\)")
+_PARTS = (("part", "<u4"), ("parts", "<u4"))
 
 # Keys added one by one are kept apart until there are so many, then sorted in among the others.
 _RECENT = 1 << 16
@@ -33,17 +38,19 @@ Places = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
 
-def row_type(dim: int) -> np.dtype[np.void]:
+def row_type(dim: int, bags: bool = False) -> np.dtype[np.void]:
     """A row of a shard. The checksum is the CRC-32 of the bytes after it, begun with the seed of the space."""
-    return np.dtype([("checksum", "<u4"), ("key", f"V{KEY_BYTES}"), ("vector", "<f4", (dim,))])
+    parts = _PARTS if bags else ()
+    return np.dtype([("checksum", "<u4"), ("key", f"V{KEY_BYTES}"), *parts, ("vector", "<f4", (dim,))])
 
 
-def header(dim: int, rows: int) -> bytes:
+def header(dim: int, rows: int, bags: bool = False) -> bytes:
     """The .npy header of so many rows: of the same length however many they are, so that it can be rewritten in place.
 
     Layout: numpy's format 1.0, https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
     """
-    row = f"[('checksum', '<u4'), ('key', '|V{KEY_BYTES}'), ('vector', '<f4', ({dim},))]"
+    parts = "".join(f"{field}, " for field in _PARTS) if bags else ""
+    row = f"[('checksum', '<u4'), ('key', '|V{KEY_BYTES}'), {parts}('vector', '<f4', ({dim},))]"
     text = f"{{'descr': {row}, 'fortran_order': False, 'shape': ({rows},), }}"
     room = _HEADER_BYTES - len(_MAGIC) - 2
     return _MAGIC + room.to_bytes(2, "little") + text.ljust(room - 1).encode("ascii") + b"\n"
@@ -78,11 +85,15 @@ def sound(rows: Rows, seed: int) -> Mask:
 
 @dataclass(frozen=True)
 class Block:
-    """Rows of a shard that lie together: the number of the first one, their keys, and which of them are sound."""
+    """Rows of a shard that lie together: the number of the first one, their keys, and which of them are sound.
+
+    Of bags also which ``part`` of how many ``parts`` each row is, shape (2, rows); None else.
+    """
 
     first: int
     keys: Keys
     sound: Mask
+    parts: Places | None = None
 
 
 class Shard:
@@ -93,8 +104,8 @@ class Shard:
     for a map kills the process, without a word, where the file has become shorter or the disk fails.
     """
 
-    def __init__(self, path: Path, dim: int | None, seed: int, *, writable: bool = False) -> None:
-        """Open a shard of vectors of length ``dim``, None for what its header says.
+    def __init__(self, path: Path, dim: int | None, seed: int, *, bags: bool = False, writable: bool = False) -> None:
+        """Open a shard of vectors of length ``dim``, or of bags of them; ``dim`` is None for what its header says.
 
         Raises OSError where that fails, where the path is no plain file, and where nothing states the length.
         """
@@ -105,7 +116,7 @@ class Shard:
         self._stream = FileIO(path, "r+b" if writable else "rb")
         try:
             for _ in range(3):  # another process may be in the middle of rewriting the header
-                self._measure(dim)
+                self._measure(dim, bags)
                 if self.whole:
                     break
         except BaseException:
@@ -130,7 +141,8 @@ class Shard:
         """The rows from ``first`` on that are read at once, checked."""
         rows = np.zeros(min(self.block_rows, self.rows - first), self.type)  # no checksum matches zeros
         self.read(rows, first)
-        return Block(first, keys_of(rows), sound(rows, self._seed)), rows
+        parts = np.stack([rows["part"], rows["parts"]]).astype(np.int64) if self.bags else None
+        return Block(first, keys_of(rows), sound(rows, self._seed), parts), rows
 
     def append(self, rows: Rows) -> None:
         """Write rows behind the others, then count them in the header: all of them are there then, before none.
@@ -140,7 +152,7 @@ class Shard:
         end = self._offset(self.rows)
         try:
             self._write(rows.view(np.uint8).data, end)
-            self._write(memoryview(header(self.dim, self.rows + len(rows))), 0)
+            self._write(memoryview(header(self.dim, self.rows + len(rows), self.bags)), 0)
         except OSError:
             with suppress(OSError):
                 self._stream.truncate(end)
@@ -166,20 +178,20 @@ class Shard:
             wrong.append(f"{unsound:,} of its {self.rows:,} vectors do not match their checksums")
         return f"{self.path} is damaged: {', '.join(wrong)}." if wrong else None
 
-    def _measure(self, dim: int | None) -> None:
+    def _measure(self, dim: int | None, bags: bool) -> None:
         head = bytearray(_HEADER_BYTES)
         self._read_into(memoryview(head), 0)
         stated = _stated(bytes(head))
-        self.garbled = stated is None or dim not in (None, stated[0])
+        self.garbled = stated is None or (dim is not None and (dim, bags) != stated[:2])
         if dim is None:
             if stated is None:
                 raise OSError(errno.EINVAL, "its header is not readable")
-            dim = stated[0]
-        self.dim = dim
-        self.type = row_type(self.dim)
+            dim, bags = stated[:2]
+        self.dim, self.bags = dim, bags
+        self.type = row_type(dim, bags)
         self.block_rows = max(1, BLOCK_BYTES // self.type.itemsize)
         room = max(0, os.fstat(self._stream.fileno()).st_size - _HEADER_BYTES) // self.type.itemsize
-        promised = room if stated is None or self.garbled else stated[1]
+        promised = room if stated is None or self.garbled else stated[2]
         self.rows = min(promised, room)
         self.lost = promised - self.rows
 
@@ -197,29 +209,31 @@ class Shard:
             content = content[self._stream.write(content) :]
 
 
-def create(path: Path, dim: int) -> None:
+def create(path: Path, dim: int, bags: bool = False) -> None:
     """Make a shard without rows, in one step. Only for whoever holds its lock. Raises OSError."""
     with _fresh(path) as stream:
-        stream.write(header(dim, 0))
+        stream.write(header(dim, 0, bags))
     fresh_name(path).replace(path)
 
 
 def rewrite(shard: Shard) -> int:
     """Put a file of its sound rows in a shard's place, in one step, or nothing where it has none; how many it has.
 
-    The shard is closed then. Only for whoever holds its lock. Whoever has the old file open goes on reading that one.
-    Raises OSError, the file being as before.
+    Of bags only whole ones are kept. The shard is closed then. Only for whoever holds its lock. Whoever has the old
+    file open goes on reading that one. Raises OSError, the file being as before.
     """
     kept = 0
     try:
         with _fresh(shard.path) as stream:
-            stream.write(header(shard.dim, 0))
+            stream.write(header(shard.dim, 0, shard.bags))
+            wanted = _in_whole_bags(shard) if shard.bags else None
             for first in shard.firsts():
                 block, rows = shard.block(first)
-                stream.write(rows[block.sound].tobytes())
-                kept += int(block.sound.sum())
+                keep = block.sound if wanted is None else block.sound & wanted[first : first + len(rows)]
+                stream.write(rows[keep].tobytes())
+                kept += int(keep.sum())
             stream.seek(0)
-            stream.write(header(shard.dim, kept))
+            stream.write(header(shard.dim, kept, shard.bags))
             stream.flush()
             os.fsync(stream.fileno())
         shard.close()  # not every system replaces an open file
@@ -242,13 +256,49 @@ def _fresh(path: Path) -> Any:
     return fresh_name(path).open("xb")
 
 
-def _stated(head: bytes) -> tuple[int, int] | None:
-    """The length of a vector and the number of rows a header states; None if we never wrote it."""
+def _stated(head: bytes) -> tuple[int, bool, int] | None:
+    """The length of a vector, whether there are bags, and how many rows a header states; None if we never wrote it."""
     shapes = _SHAPES.search(head)
     if shapes is None:
         return None
     dim, rows = int(shapes["dim"]), int(shapes["rows"])
-    return (dim, rows) if head == header(dim, rows) else None
+    return next(((dim, bags, rows) for bags in (False, True) if head == header(dim, rows, bags)), None)
+
+
+class Bags:
+    """Finds the whole bags of a shard, block by block."""
+
+    def __init__(self) -> None:
+        self._last: tuple[bytes, int, int] | None = None  # the row before: its key, part and parts, if it is sound
+        self._begun = 0  # where the rows begin that have followed on one another up to there
+
+    def whole(self, block: Block) -> tuple[Keys, Places, Places]:
+        """The bags whose last row is in a block: their keys, first rows and sizes. Blocks must come in their order."""
+        if block.parts is None:
+            raise ValueError("the shard has no bags")
+        part, parts = block.parts
+        good = block.sound & (part < parts)
+        follows = good.copy()
+        follows[1:] &= good[:-1] & (block.keys[1:] == block.keys[:-1]) & (np.diff(part) == 1) & (np.diff(parts) == 0)
+        follows[:1] &= self._last == (bytes(block.keys[0]), int(part[0]) - 1, int(parts[0]))
+        rows = block.first + np.arange(len(good))
+        begun = np.maximum.accumulate(np.where(follows, self._begun, rows))
+        ends = good & (part + 1 == parts) & (begun <= rows - part)
+        self._last = (bytes(block.keys[-1]), int(part[-1]), int(parts[-1])) if good[-1] else None
+        self._begun = int(begun[-1])
+        return block.keys[ends], (rows - part)[ends], parts[ends]
+
+
+def _in_whole_bags(shard: Shard) -> Mask:
+    """Which rows of a shard belong to bags of which nothing is damaged."""
+    steps = np.zeros(shard.rows + 1, dtype=np.int64)
+    bags = Bags()
+    for first in shard.firsts():
+        _, heads, sizes = bags.whole(shard.block(first)[0])
+        np.add.at(steps, heads, 1)
+        np.add.at(steps, heads + sizes, -1)
+    inside: Mask = np.cumsum(steps[:-1]) > 0
+    return inside
 
 
 class KeyIndex:
@@ -277,16 +327,16 @@ class KeyIndex:
                 places[number] = self._recent.get(keys[number], -1)
         return places
 
-    def add(self, keys: Sequence[bytes], first: int) -> None:
-        """Keys that are not there yet, each once, the first of them at the place ``first``, the others after it."""
-        self._recent.update(zip(keys, range(first, first + len(keys)), strict=True))
+    def add(self, keys: Sequence[bytes], at: Sequence[int]) -> None:
+        """Keys that are not there yet, each once, and the place of each."""
+        self._recent.update(zip(keys, at, strict=True))
         if len(self._recent) >= _RECENT:
             recent = packed(list(self._recent))
             order = np.argsort(recent)
-            at = np.searchsorted(self._keys, recent[order])
+            before = np.searchsorted(self._keys, recent[order])
             places = np.fromiter(self._recent.values(), dtype=np.int64, count=len(recent))
-            self._places = np.insert(self._places, at, places[order])
-            self._keys = np.insert(self._keys, at, recent[order])
+            self._places = np.insert(self._places, before, places[order])
+            self._keys = np.insert(self._keys, before, recent[order])
             self._recent = {}
 
 

@@ -52,8 +52,10 @@ class EmbeddingStore:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def space(self, description: Mapping[str, Scalar], dim: int) -> Space:
+    def space(self, description: Mapping[str, Scalar], dim: int, *, bags: bool = False) -> Space:
         """Open the vectors of length ``dim`` that have everything in common that ``description`` names.
+
+        With ``bags`` a key has any number of vectors, which are added and found together.
 
         The description must name all that decides a vector except the input, among it the ``model``. Nothing is
         written before the first vector is added. All stored vectors of the space are read and checked, about 1.1 GB/s
@@ -61,31 +63,32 @@ class EmbeddingStore:
 
         Raises LocoError where the folder is not writable.
         """
-        content = json.dumps(
-            {"layout": LAYOUT, "dim": dim, "description": dict(description)}, sort_keys=True, indent=2, allow_nan=False
-        ).encode()
+        says = {"layout": LAYOUT, "dim": dim, "description": dict(description)} | ({"bags": True} if bags else {})
+        content = json.dumps(says, sort_keys=True, indent=2, allow_nan=False).encode()
         name = space_name(str(description["model"]), content)
         folder = self.folder / name
         if folder.is_symlink():
             raise LocoError(f"{folder} is a link, which the store does not follow. Remove it.")
         with _advice():
             check_writable(self.folder)
-        return Space(self.folder, name, content, dim)
+        return Space(self.folder, name, content, dim, bags)
 
 
 class Space:
     """Vectors of length ``dim`` by 16-byte keys; of a key added twice the first vector stays.
 
+    With ``bags`` a key has several vectors: :meth:`add` and :meth:`get` are then told how many each key has, ``sizes``.
+
     It knows the vectors that were there when it was opened and those it added, not what other processes add meanwhile.
-    Threads may share it, processes may not. In memory it takes 24 bytes a vector, about 100 for a moment while it is
+    Threads may share it, processes may not. In memory it takes 24 bytes a key, about 100 for a moment while it is
     opened, and a constant 15 MB or so.
 
     ``damaged`` holds a sentence for each damaged file found at opening; what is lost there counts as missing.
     """
 
-    def __init__(self, root: Path, name: str, content: bytes, dim: int) -> None:
+    def __init__(self, root: Path, name: str, content: bytes, dim: int, bags: bool) -> None:
         """Use :meth:`EmbeddingStore.space`."""
-        self.dim = dim
+        self.dim, self.bags = dim, bags
         self.folder = root / name
         self._root = root
         self._content = content
@@ -98,7 +101,7 @@ class Space:
                 if self.folder.exists():  # and nobody has just pruned it
                     check_writable(self.folder)
                     self._describe()
-        self._shards, self.damaged = opened(self.folder, dim)
+        self._shards, self.damaged = opened(self.folder, dim, bags)
         try:
             self._index = shards.joined(self._places(checked(self._shards, "checking stored vectors", self.damaged)))
         except BaseException:
@@ -125,15 +128,18 @@ class Space:
             absent: list[int] = np.flatnonzero(self._index.find(keys) < 0).tolist()
         return absent
 
-    def add(self, keys: Sequence[bytes], vectors: Float32) -> None:
-        """Store ``vectors``, float32 of shape (keys, dim): all of them or, where that fails, none.
+    def add(self, keys: Sequence[bytes], vectors: Float32, sizes: Sequence[int] | None = None) -> None:
+        """Store ``vectors``, float32 of shape (keys, dim), or (sum of sizes, dim): all or, where that fails, none.
 
         Raises LocoError where they cannot be written; what was stored before stays. Raises ValueError for vectors of
-        another shape or type, for one that is not finite, and for a key that has not 16 bytes.
+        another shape or type, for one that is not finite, for a bag without vectors, and for a key that has not 16
+        bytes.
         """
-        if vectors.shape != (len(keys), self.dim) or vectors.dtype != np.float32:
+        counts = self._counts(keys, sizes)
+        ends = np.cumsum(counts)
+        if vectors.shape != (counts.sum(), self.dim) or vectors.dtype != np.float32:
             raise ValueError(
-                f"{len(keys)} keys take float32 vectors of shape ({len(keys)}, {self.dim}), "
+                f"{len(keys)} keys take float32 vectors of shape ({counts.sum()}, {self.dim}), "
                 f"not {vectors.dtype} of shape {vectors.shape}"
             )
         if not np.isfinite(vectors).all():
@@ -145,36 +151,46 @@ class Space:
                 new.setdefault(bytes(keys[number]), number)
             if not new:
                 return
-            rows = np.zeros(len(new), shards.row_type(self.dim))
-            rows["key"] = np.frombuffer(b"".join(new), dtype=f"V{KEY_BYTES}")
-            rows["vector"] = vectors[list(new.values())]
+            numbers = list(new.values())
+            taken = counts[numbers]
+            parts = _steps(taken)
+            rows = np.zeros(len(parts), shards.row_type(self.dim, self.bags))
+            rows["key"] = np.repeat(np.frombuffer(b"".join(new), dtype=f"V{KEY_BYTES}"), taken)
+            rows["vector"] = vectors[np.repeat(ends[numbers] - taken, taken) + parts]
+            if self.bags:
+                rows["part"], rows["parts"] = parts, np.repeat(taken, taken)
             rows["checksum"] = shards.checksums(rows, self._seed)
             with _advice(), clear_errors(self.folder):
                 _, number = self._own = self._own or self._claim()
                 shard = self._shards[number]
                 first = shard.rows
                 shard.append(rows)
-            self._index.add(list(new), (number << _ROW_BITS) + first)
+            self._index.add(list(new), ((number << _ROW_BITS) + first + np.cumsum(taken) - taken).tolist())
 
-    def get(self, keys: Sequence[bytes]) -> Float32:
-        """The vectors of ``keys``, shape (keys, dim), checked as they are read.
+    def get(self, keys: Sequence[bytes], sizes: Sequence[int] | None = None) -> Float32:
+        """The vectors of ``keys``, shape (keys, dim), or (sum of sizes, dim), checked as they are read.
 
         Besides them no more than a few MB are held: read in slices what does not fit into memory. Raises KeyError for
         a key without a vector, and LocoError where a vector has been damaged since the space was opened.
         """
         with self._access:
             self._check_process()
-            places = self._index.find(keys)
-            if (places < 0).any():
-                raise KeyError(keys[int(np.argmin(places))].hex())
-            vectors = np.empty((len(keys), self.dim), dtype=np.float32)
-            wanted = shards.packed(keys)
+            heads = self._index.find(keys)
+            if (heads < 0).any():
+                raise KeyError(keys[int(np.argmin(heads))].hex())
+            counts = self._counts(keys, sizes)
+            parts, sizes_of = _steps(counts), np.repeat(counts, counts)
+            places, wanted = np.repeat(heads, counts) + parts, np.repeat(shards.packed(keys), counts)
+            vectors = np.empty((len(places), self.dim), dtype=np.float32)
             order = np.argsort(places, kind="stable")
-            at_once = max(1, shards.BLOCK_BYTES // shards.row_type(self.dim).itemsize)
+            at_once = max(1, shards.BLOCK_BYTES // shards.row_type(self.dim, self.bags).itemsize)
             for start in range(0, len(order), at_once):
                 some = order[start : start + at_once]
                 rows = self._rows(places[some])
-                if not (shards.sound(rows, self._seed) & (shards.keys_of(rows) == wanted[some])).all():
+                right = shards.sound(rows, self._seed) & (shards.keys_of(rows) == wanted[some])
+                if self.bags:
+                    right &= (rows["part"] == parts[some]) & (rows["parts"] == sizes_of[some])
+                if not right.all():
                     raise LocoError(
                         f"Vectors in {self.folder} have been damaged while the command ran. Run it again: they are "
                         "computed anew. If it happens again, check the disk, or choose another folder with "
@@ -197,18 +213,33 @@ class Space:
                 if own is not None and self._process == os.getpid():
                     own[0].release()
 
+    def _counts(self, keys: Sequence[bytes], sizes: Sequence[int] | None) -> Places:
+        if (sizes is not None) != self.bags:
+            raise ValueError("bags have sizes, and nothing else has")
+        if sizes is None:
+            return np.ones(len(keys), dtype=np.int64)
+        counts = np.fromiter(sizes, dtype=np.int64)
+        if len(counts) != len(keys) or (counts < 1).any():
+            raise ValueError("there must be a size for each bag, and it is at least 1")
+        return counts
+
     def _check_process(self) -> None:
         if self._process != os.getpid():
             raise RuntimeError("a space of the embedding store belongs to the process that opened it")
 
     def _places(self, blocks: Iterable[tuple[int, Block]]) -> Iterator[tuple[Keys, Places]]:
+        bags = [shards.Bags() for _ in self._shards]
         for number, block in blocks:
+            if self.bags:
+                keys, rows, _ = bags[number].whole(block)
+                yield keys, (number << _ROW_BITS) + rows
+                continue
             rows = np.flatnonzero(block.sound)
             yield block.keys[rows], (number << _ROW_BITS) + block.first + rows
 
     def _rows(self, places: Places) -> shards.Rows:
         """The rows at ascending places, neighbours read together."""
-        rows = np.zeros(len(places), shards.row_type(self.dim))
+        rows = np.zeros(len(places), shards.row_type(self.dim, self.bags))
         starts = [0, *(np.flatnonzero(np.diff(places) != 1) + 1).tolist(), len(places)]
         for start, stop in pairwise(starts):
             number, first = divmod(int(places[start]), 1 << _ROW_BITS)
@@ -246,15 +277,21 @@ class Space:
     def _appendable(self, path: Path) -> Shard | None:
         """A shard, made if it is not there, or None where it is damaged or something else."""
         if not path.exists():
-            shards.create(path, self.dim)
+            shards.create(path, self.dim, self.bags)
         try:
-            shard = Shard(path, self.dim, self._seed, writable=True)
+            shard = Shard(path, self.dim, self._seed, bags=self.bags, writable=True)
         except OSError:
             return None
         if shard.whole:
             return shard
         shard.close()
         return None
+
+
+def _steps(counts: Places) -> Places:
+    """0 to each count less 1, one after another."""
+    steps: Places = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+    return steps
 
 
 @contextmanager

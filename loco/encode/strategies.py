@@ -79,7 +79,7 @@ class _Sized(Strategy):
 
     def text_tokens(self, room: Room) -> int:
         """Tokens of text in one input."""
-        left = self.size - room.overhead
+        left = min(self.size - room.overhead, room.tokens)
         if left < 1:
             raise LocoError(
                 f"{self.name} leaves no room for text: prompt and special tokens alone are {room.overhead} tokens. "

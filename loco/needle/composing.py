@@ -95,6 +95,8 @@ class Composer:
 
 def _frame(encoder: Encoder) -> tuple[TokenIds, TokenIds] | None:
     """What stands before and after the tokens of an input that does not begin a text: what two of them share."""
+    if encoder.traits.token_vectors:  # which of its tokens count, and become vectors, is for the encoder to say
+        return None
     text = encoder.tokenize([_PROBE], _ROLE)[0]
     if text.tokens < 3:
         return None

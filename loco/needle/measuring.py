@@ -10,7 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from loco.encode.dense import description
+from loco.compose.card import CompositeCard
+from loco.compose.ranker import Models
+from loco.encode.dense import opened
 from loco.encode.forms import VectorForm, form_named
 from loco.encode.store import EmbeddingStore
 from loco.encode.strategies import Strategy, check_spans
@@ -23,7 +25,7 @@ from loco.models.runtime import Runtime
 from loco.needle.encoder import NeedleEncoder, Tally, documents
 from loco.needle.haystacks import DISTRACTORS, POSITIONS, QUERIES, SEED, Haystacks
 from loco.phases import phase, recording
-from loco.pipeline import RankingModel, ordered
+from loco.pipeline import Ranker, RankingModel, ordered
 from loco.rank.ranking import Ranking
 from loco.results import Bootstrap, Metric, PhaseRecord, RoleCoverage, record_path, write_record
 from loco.results.needle import Cell, HaystackRecord, NeedleResult, Saving, chance
@@ -105,10 +107,14 @@ class _Test:
     _queries: Texts = field(init=False)
 
     def __post_init__(self) -> None:
-        model = load_model(self.card, self.runtime)
-        self._order_free = order_free(model)
-        self._encoder = NeedleEncoder(model, self.haystacks) if isinstance(model, Encoder) else None
-        self._loaded = RankingModel(self._encoder or model, self.form, self.cache)
+        self._order_free, self._encoder = False, None
+        if isinstance(self.card, CompositeCard):
+            self._loaded: Ranker = Models(self.runtime, self.form, self.cache).ranker(self.card)
+        else:
+            model = load_model(self.card, self.runtime)
+            self._order_free = order_free(model)
+            self._encoder = NeedleEncoder(model, self.haystacks) if isinstance(model, Encoder) else None
+            self._loaded = RankingModel(self._encoder or model, self.form, self.cache)
         questions = self.haystacks.questions
         self._queries = Texts.of(((question.identifier, question.text) for question in questions), "query")
 
@@ -171,7 +177,7 @@ class _Test:
             encoder.tally = Tally()
         with (
             phase("documents"),
-            EmbeddingStore(self.cache).space(description(encoder), encoder.traits.dim) as space,
+            opened(encoder, EmbeddingStore(self.cache)) as space,
         ):
             encoder.encode_all(level, strategy, space)
 

@@ -8,7 +8,7 @@ product does not promise that: the sums at its edges are formed in another order
 **The search** leaves the bulk of the work to a float32 matrix product all the same. However it orders its sums, it
 errs by at most ``gamma(n) |q| |d|`` for vectors of n numbers, where ``gamma(n) = n u / (1 - n u)`` and ``u = 2**-24``
 (Higham, Accuracy and Stability of Numerical Algorithms, second edition, section 3.1). What else is rounded on the way
-is added in :func:`_error_bound`. So each product gives an interval that holds the score, and a document can be left
+is added in :func:`error_bound`. So each product gives an interval that holds the score, and a document can be left
 out if the upper end of its interval lies below the k-th greatest lower end. The others are scored as defined.
 """
 
@@ -35,7 +35,7 @@ _PIECE_BYTES = 4 << 20  # of float64 at once
 _SPARE = 1024  # candidates a query may have beyond twice its k before they are thinned out
 
 _UNIT = 2.0**-24  # the greatest relative error of rounding to float32
-_TINY = 2.0**-126  # below it float32 is rounded by more than that, to zero at worst
+TINY = 2.0**-126  # below it float32 is rounded by more than that, to zero at worst
 _PLAIN = (2.0**-80, 2.0**80)  # squared lengths that a float32 matrix product takes without over- or underflow
 
 
@@ -49,8 +49,8 @@ class VectorError(ValueError):
         self.reason = reason
 
 
-class Rows(Protocol):
-    """The vectors of many texts, in whatever form: text i owns rows ``starts[i]`` to ``starts[i + 1]``."""
+class Blocks(Protocol):
+    """The vectors of many texts, wherever they lie: text i owns rows ``starts[i]`` to ``starts[i + 1]``."""
 
     @property
     def starts(self) -> Integers:
@@ -65,6 +65,10 @@ class Rows(Protocol):
     def block(self, start: int, stop: int) -> Float32:
         """Rows ``start`` to ``stop``, shape (stop - start, dim)."""
         ...
+
+
+class Rows(Blocks, Protocol):
+    """The vectors of many texts, in whatever form."""
 
     def take(self, rows: Integers) -> Float32:
         """The rows of those numbers, shape (len(rows), dim): bit by bit those that ``block`` gives."""
@@ -130,6 +134,19 @@ def lengths(rows: Float32) -> Float64:
     return np.sqrt(result, out=result)
 
 
+def lengths_and_type(rows: Float32) -> tuple[Float64, type[np.floating], bool]:
+    """The length of each row, to within a relative error of ``dim * 2**-25`` and one rounding; the type in which
+    products with rows of length 1 neither over- nor underflow; and whether all lengths are plainly finite and not zero.
+    """
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        squares = np.einsum("ij,ij->i", rows, rows)
+    if ((squares > _PLAIN[0]) & (squares < _PLAIN[1])).all():
+        return np.sqrt(squares, dtype=np.float64), np.float32, True
+    norms = lengths(rows)
+    plain = (norms[norms > 0] ** 2 > _PLAIN[0]).all() and (norms**2 < _PLAIN[1]).all()
+    return norms, np.float32 if plain else np.float64, False
+
+
 def ranges(stop: int, step: int, start: int = 0) -> Iterator[tuple[int, int]]:
     """``start`` to ``stop`` in ranges of ``step``, at least 1, the last one shorter."""
     step = max(1, step)
@@ -168,16 +185,16 @@ def nearest(
         raise ValueError("k must be at least 1")
     hits: dict[str, list[Hit]] = {identifier: [] for identifier in query_ids}
     search = _Search(documents, pool, k, similarity)
-    asking, starts = _texts_with_rows(queries.starts)
-    for first, last in _whole_texts(starts, _QUERY_ROWS):
-        group = _Queries.of(queries, asking[first:last], starts[first : last + 1], similarity)
+    asking, starts = texts_with_rows(queries.starts)
+    for first, last in whole_texts(starts, _QUERY_ROWS):
+        group = Queries.of(queries, asking[first:last], starts[first : last + 1], similarity)
         for query, found in zip(asking[first:last].tolist(), search(group, f"queries to {last:,}"), strict=True):
             hits[query_ids[query]] = found
     return hits
 
 
 @dataclass(frozen=True, eq=False)
-class _Queries:
+class Queries:
     """Some queries, made ready for the matrix product.
 
     - ``rows``: as they came, shape (rows, dim); ``norms`` their lengths; query i owns ``starts[i]:starts[i + 1]``.
@@ -192,7 +209,8 @@ class _Queries:
     units: Float64
 
     @classmethod
-    def of(cls, queries: Vectors, texts: Integers, starts: Integers, similarity: Similarity) -> _Queries:
+    def of(cls, queries: Blocks, texts: Integers, starts: Integers, similarity: Similarity) -> Queries:
+        """The queries of these numbers, which lie one after another, and where the rows of each start."""
         first, last = int(starts[0]), int(starts[-1])
         rows = queries.block(first, last)
         norms = lengths(rows)
@@ -208,10 +226,10 @@ class _Queries:
     def __len__(self) -> int:
         return len(self.units)
 
-    def one(self, i: int) -> _Queries:
+    def one(self, i: int) -> Queries:
         """Query i alone."""
         rows = slice(self.starts[i], self.starts[i + 1])
-        return _Queries(
+        return Queries(
             self.rows[rows],
             self.norms[rows],
             self.starts[i : i + 2] - self.starts[i],
@@ -221,7 +239,7 @@ class _Queries:
 
 
 @dataclass(frozen=True, eq=False)
-class _Candidates:
+class Candidates:
     """Documents that may be among a query's best: their numbers, estimates of their scores, and how far these may err.
 
     A document that does not reach ``threshold`` is none. All but the numbers is in the query's own unit.
@@ -235,23 +253,23 @@ class _Candidates:
     def __len__(self) -> int:
         return len(self.texts)
 
-    def joined(self, other: _Candidates) -> _Candidates:
+    def joined(self, other: Candidates) -> Candidates:
         """These and others, as far as they reach the threshold of these."""
         keep = other.estimates + other.errors >= self.threshold
-        return _Candidates(
+        return Candidates(
             np.concatenate([self.texts, other.texts[keep]]),
             np.concatenate([self.estimates, other.estimates[keep]]),
             np.concatenate([self.errors, other.errors[keep]]),
             self.threshold,
         )
 
-    def thinned(self, k: int) -> _Candidates:
+    def thinned(self, k: int) -> Candidates:
         """Those that may be among the ``k`` best of these."""
         if len(self) < k:
             return self
         threshold = float(np.partition(self.estimates - self.errors, len(self) - k)[len(self) - k])
         keep = self.estimates + self.errors >= threshold
-        return _Candidates(self.texts[keep], self.estimates[keep], self.errors[keep], threshold)
+        return Candidates(self.texts[keep], self.estimates[keep], self.errors[keep], threshold)
 
 
 class _Search:
@@ -262,32 +280,32 @@ class _Search:
         self._pool = pool
         self._k = k
         self._similarity = similarity
-        self._texts, self._starts = _texts_with_rows(documents.starts)
-        self._relative_error = _error_bound(documents.dim)
+        self._texts, self._starts = texts_with_rows(documents.starts)
+        self._relative_error = error_bound(documents.dim)
 
-    def __call__(self, queries: _Queries, label: str) -> list[list[Hit]]:
+    def __call__(self, queries: Queries, label: str) -> list[list[Hit]]:
         """The hits of each query."""
         row_bytes = 4 * max(1, self._documents.dim, len(queries.rows))
         limit = max(1, _BLOCK_BYTES // row_bytes)
-        found = [_Candidates(np.empty(0, np.intp), np.empty(0), np.empty(0)) for _ in range(len(queries))]
-        for first, last in tracked(list(_whole_texts(self._starts, limit)), label):
+        found = [Candidates(np.empty(0, np.intp), np.empty(0), np.empty(0)) for _ in range(len(queries))]
+        for first, last in tracked(list(whole_texts(self._starts, limit)), label):
             self._look_through(queries, found, first, last, limit)
         return [self._hits(queries.one(i), candidates) for i, candidates in enumerate(found)]
 
-    def _look_through(self, queries: _Queries, found: list[_Candidates], first: int, last: int, limit: int) -> None:
+    def _look_through(self, queries: Queries, found: list[Candidates], first: int, last: int, limit: int) -> None:
         """Add to what each query has found the candidates among the texts in places ``first`` to ``last``."""
         texts = self._texts[first:last]
         estimates, errors = self._estimates_of_texts(queries, first, last, limit)
-        slack = queries.units * _TINY
+        slack = queries.units * TINY
         thresholds = np.array([candidates.threshold for candidates in found])
-        floors = _rounded_down(thresholds - slack - errors.max(), estimates.dtype)
+        floors = rounded_down(thresholds - slack - errors.max(), estimates.dtype)
         for i, (row, floor) in enumerate(zip(estimates, floors, strict=True)):
             places = np.flatnonzero(row >= floor)
             if len(places):
-                fresh = _Candidates(texts[places], row[places].astype(np.float64), errors[places] + slack[i])
+                fresh = Candidates(texts[places], row[places].astype(np.float64), errors[places] + slack[i])
                 found[i] = self._few(queries, i, found[i].joined(fresh))
 
-    def _estimates_of_texts(self, queries: _Queries, first: int, last: int, limit: int) -> tuple[Floats, Floats]:
+    def _estimates_of_texts(self, queries: Queries, first: int, last: int, limit: int) -> tuple[Floats, Floats]:
         """Estimates, shape (queries, texts), for the texts in places ``first`` to ``last``, and each text's error."""
         cuts = self._starts[first:last] - self._starts[first]
         parts, reaches = [], []
@@ -298,29 +316,21 @@ class _Search:
             reaches.append(_greatest(errors, cuts, axis=0))
         return reduce(np.maximum, parts), reduce(np.maximum, reaches)
 
-    def _estimates(self, queries: _Queries, rows: Float32, first_row: int | None) -> tuple[Floats, Float64]:
+    def _estimates(self, queries: Queries, rows: Float32, first_row: int | None) -> tuple[Floats, Float64]:
         """Estimates by matrix product, shape (query rows, rows), in the queries' units, and each row's error.
 
         Checks the rows, which are those from number ``first_row`` on, unless it is None.
         """
-        kind: type[np.floating] = np.float32
-        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-            squares = np.einsum("ij,ij->i", rows, rows)
-        if ((squares > _PLAIN[0]) & (squares < _PLAIN[1])).all():
-            norms = np.sqrt(squares, dtype=np.float64)
-        else:
-            norms = lengths(rows)
-            if first_row is not None:
-                check_comparable(norms, self._similarity, "document", self._documents.starts, first_row)
-            if not (norms[norms > 0] ** 2 > _PLAIN[0]).all() or not (norms**2 < _PLAIN[1]).all():
-                kind = np.float64
+        norms, kind, checked = lengths_and_type(rows)
+        if first_row is not None and not checked:
+            check_comparable(norms, self._similarity, "document", self._documents.starts, first_row)
         estimates: Floats = queries.scaled.astype(kind, copy=False) @ rows.astype(kind, copy=False).T
         if self._similarity == "dot":
             return estimates, self._relative_error * norms
         estimates *= (1 / norms).astype(kind)
         return estimates, np.full(len(rows), self._relative_error)
 
-    def _few(self, queries: _Queries, i: int, candidates: _Candidates) -> _Candidates:
+    def _few(self, queries: Queries, i: int, candidates: Candidates) -> Candidates:
         """The candidates of query i, thinned out if they are many."""
         enough = 2 * self._k + _SPARE
         if len(candidates) <= enough:
@@ -332,9 +342,9 @@ class _Search:
         scores = self._scores(queries.one(i), candidates.texts)
         best = self._pool.best(candidates.texts, scores, self._k)
         exact = scores[best].astype(np.float64) * queries.units[i]
-        return _Candidates(candidates.texts[best], exact, np.zeros(len(best)), float(exact.min()))
+        return Candidates(candidates.texts[best], exact, np.zeros(len(best)), float(exact.min()))
 
-    def _hits(self, query: _Queries, candidates: _Candidates) -> list[Hit]:
+    def _hits(self, query: Queries, candidates: Candidates) -> list[Hit]:
         """The best of a query's candidates."""
         texts = candidates.thinned(self._k).texts
         scores = self._scores(query, texts)
@@ -344,7 +354,7 @@ class _Search:
             raise VectorError("document", int(texts[infinite].min()), "has a dot product too large for a float32")
         return self._pool.hits(texts[best], scores[best])
 
-    def _scores(self, query: _Queries, texts: Integers) -> Float32:
+    def _scores(self, query: Queries, texts: Integers) -> Float32:
         """The scores, as they are defined, of one query and the texts of those numbers, each of which has rows."""
         starts = self._documents.starts
         counts = starts[texts + 1] - starts[texts]
@@ -364,7 +374,7 @@ class _Search:
                 np.maximum.at(scores, of[other], some)
         return scores
 
-    def _contenders(self, query: _Queries, block: Float32, owners: Integers) -> tuple[Integers, Integers]:
+    def _contenders(self, query: Queries, block: Float32, owners: Integers) -> tuple[Integers, Integers]:
         """Those pairs of a row of the query and a row of the block that may be the most similar of their text."""
         estimates, errors = self._estimates(query, block, None)
         cuts = np.flatnonzero(np.diff(owners, prepend=-1))
@@ -383,7 +393,7 @@ class _Search:
         return similarities
 
 
-def _error_bound(dim: int) -> float:
+def error_bound(dim: int) -> float:
     """How far an estimate may lie from the score, both divided by the lengths of the two rows.
 
     The sum: ``gamma(dim)``. The length of the document, from a sum of float32: half of that again. Eight more
@@ -394,13 +404,13 @@ def _error_bound(dim: int) -> float:
     return roundings * _UNIT / (1 - roundings * _UNIT)
 
 
-def _texts_with_rows(starts: Integers) -> tuple[Integers, Integers]:
+def texts_with_rows(starts: Integers) -> tuple[Integers, Integers]:
     """The numbers of the texts that have rows; and where their rows start, with the end of the last one."""
     texts: Integers = np.flatnonzero(np.diff(starts))
     return texts, np.append(starts[texts], starts[-1])
 
 
-def _whole_texts(starts: Integers, limit: int) -> Iterator[tuple[int, int]]:
+def whole_texts(starts: Integers, limit: int) -> Iterator[tuple[int, int]]:
     """Places of texts, one after another, in ranges of at most ``limit`` rows or of a single text that has more."""
     first, end = 0, len(starts) - 1
     while first < end:
@@ -414,7 +424,7 @@ def _greatest(values: Floats, cuts: Integers, axis: int) -> Floats:
     return values if len(cuts) == values.shape[axis] else np.maximum.reduceat(values, cuts, axis=axis)
 
 
-def _rounded_down(values: Float64, kind: npt.DTypeLike) -> Floats:
+def rounded_down(values: Float64, kind: npt.DTypeLike) -> Floats:
     """The values in a coarser type, not above what they were."""
     with np.errstate(over="ignore"):
         below: Floats = np.nextafter(values.astype(kind), np.array(-np.inf, dtype=kind))

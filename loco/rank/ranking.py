@@ -71,19 +71,72 @@ class VectorUse:
 
 
 @dataclass(frozen=True)
+class PairUse:
+    """What reranking a task took.
+
+    - ``strategy``: how documents longer than the reranker's window were met; ``fingerprint``, ``dtype``, ``device``: as
+      loco.models.protocols.RerankerTraits has them.
+    - ``pairs``: queries with a document each that got a score; ``pairs_blank`` were left out, one side having no token.
+    - ``inputs_scored``, ``tokens_scored``: what the reranker has read for this pass, a document in pieces once a piece,
+      special tokens included; ``inputs_reused`` had their score in the store already.
+    - ``queries_cut``, ``query_tokens_cut``: queries that did not fit, beside at least one document, and what was cut of
+      them over all pairs; ``documents_cut``, ``document_tokens_cut``: pairs whose document was not read to its end.
+    """
+
+    strategy: str
+    fingerprint: str
+    dtype: str
+    device: str
+    pairs: int
+    pairs_blank: int
+    inputs_scored: int
+    tokens_scored: int
+    inputs_reused: int
+    queries_cut: int
+    query_tokens_cut: int
+    documents_cut: int
+    document_tokens_cut: int
+
+
+@dataclass(frozen=True)
+class PartUse:
+    """A model that took part in the ranking of one made of models: its name, its strategy, and what it saw."""
+
+    model: str
+    strategy: str
+    coverage: Coverage | None
+    dtype: str
+    vectors: VectorUse | None
+
+
+@dataclass(frozen=True)
+class Reranking:
+    """How a ranking's top was reordered: by which reranker, how many of each query, after which first stage."""
+
+    first_stage: str
+    first_strategy: str
+    reranker: str
+    depth: int
+    pairs: PairUse
+
+
+@dataclass(frozen=True)
 class Ranking:
     """Per query id the top hits, score descending, ties by document id descending, as trec_eval orders them.
 
     Ids are compared as they stand in a run file (:func:`loco.trec.trec_id`).
 
     A query may be missing or have no hits: it then scores 0. ``coverage`` is None where the model cuts texts by itself
-    and nobody can tell. ``dtype`` is the precision the model ran in.
+    and nobody can tell. ``dtype`` is the precision the model ran in. ``parts`` are the single models behind one made of
+    models; ``reranking`` tells of the last step, where that was one.
     """
 
     hits: Mapping[str, Sequence[Hit]]
     coverage: Coverage | None
     dtype: str = "float32"
     vectors: VectorUse | None = None
+    parts: tuple[PartUse, ...] = ()
+    reranking: Reranking | None = None
 
 
 class Pool:
