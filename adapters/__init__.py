@@ -10,4 +10,5 @@ from loco.models.card import ModelCard, read_model_cards
 def model_cards() -> list[ModelCard]:
     """The cards of all models in this package (the entry point ``loco.adapters``)."""
     here = Path(__file__).parent
-    return [*read_model_cards(here / "cards.toml"), *read_model_cards(here / "api" / "cards.toml")]
+    lists = (here / "cards.toml", here / "api" / "cards.toml", here / "cross_encoder" / "cards.toml")
+    return [card for cards in lists for card in read_model_cards(cards)]

@@ -15,11 +15,15 @@ _WEIGHTS = ("checkpoint", "init", "seed")
 
 def resolve(name: str, settings: Mapping[str, str]) -> ModelCard | None:
     """The card of a checkpoint's folder, a model on the hub or at an address, or of a known M2-BERT with weights that
-    ``settings`` say.
+    ``settings`` say; a reranker's where they say ``use = "reranker"``.
 
     None for a name that is nothing of the kind. Raises LocoError where there is no such checkpoint, or one that cannot
     be run, and for settings that do not go with it.
     """
+    if settings == {"use": "reranker"}:
+        from .cross_encoder.resolve import resolve_reranker
+
+        return resolve_reranker(name)
     if name.startswith(PREFIX) and not settings:
         return compatible_card(name)
     if not settings.keys().isdisjoint(_WEIGHTS):

@@ -122,7 +122,7 @@ def test_an_encoder_under_strategies_says_what_each_cut_of_each_relevant_documen
 ) -> None:
     """A window of 12 with 2 special tokens has room for 10."""
     encoder = WordEncoder(window=12)
-    monkeypatch.setattr("loco.evaluation.load_model", lambda *_: encoder)
+    monkeypatch.setattr("loco.compose.ranker.load_model", lambda *_: encoder)
     asked = {f"q-{name}": {name: 1} for name in ("ten", "eleven", "forty", "many")} | {"q-again": {"ten": 1}}
     task = task_of({"ten": 10, "eleven": 11, "forty": 40, "many": 3000, "unasked": 500}, asked)
     found = evaluated(task, tmp_path, encoder.card, ["truncate", "chunk", "chunk-max", "late-chunk"])
@@ -202,7 +202,7 @@ def test_where_nobody_can_tell_what_was_cut_nothing_is_claimed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, documents: TextCoverage | None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model = Told(model_card("told", "tests:none"), documents)
-    monkeypatch.setattr("loco.evaluation.load_model", lambda *_: model)
+    monkeypatch.setattr("loco.compose.ranker.load_model", lambda *_: model)
     result = evaluated(small_task(), tmp_path, model.card)["full"]
     assert (buckets(result).by_cut, buckets(result).cut) == (None, {})
     assert buckets(result).by_length["under 2k"].queries == 2

@@ -53,7 +53,7 @@ class Bench:
     def offer(self, card: ModelCard) -> None:
         self.model.card = card
         self.monkeypatch.setattr("loco.models.registry.model_cards", lambda: {card.name: card})
-        self.monkeypatch.setattr("loco.evaluation.load_model", lambda *_: self.model)
+        self.monkeypatch.setattr("loco.compose.ranker.load_model", lambda *_: self.model)
 
     def build(self, task: TaskData) -> None:
         write_task(task, self.folder / "data")

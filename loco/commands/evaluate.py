@@ -97,6 +97,7 @@ def eval_command(
                 "variant": variant,
                 "averages": [
                     {
+                        "model": group[0].model.name,
                         "strategy": group[0].strategy,
                         "vector_form": group[0].vector_form,
                         "tasks": len(group),
@@ -108,6 +109,8 @@ def eval_command(
                     {
                         "path": str(done.path),
                         "reused": done.reused,
+                        "model": done.result.model.name,
+                        "part_of": list(done.part_of),
                         "task": done.result.task,
                         "equivalent": summary.equivalent(done.result),
                         "strategy": done.result.strategy,
@@ -121,7 +124,8 @@ def eval_command(
             }
         )
     else:
-        report.print_results([done.result for done in evaluated])
+        heads = [done.result for done in evaluated if not done.part_of]
+        report.print_results(heads, parts=[(done.result, done.part_of) for done in evaluated if done.part_of])
     raise_all([problem] if problem else [])
 
 
@@ -132,13 +136,30 @@ def _foretell(card: ModelCard, tasks: Iterable[Foretold], as_json: bool) -> None
     from loco.money import dollars
     from loco.report import money as report
 
-    service = card.service
     told = list(tasks)
-    if as_json and service is not None:
-        rows = [asdict(one) | {"dollars": dollars(one.plan.tokens, service)} for one in told]
-        print_json({"model": card.name, "service": service.model_dump(mode="json"), "tasks": rows})
-    elif service is not None:
-        report.print_foretold(service, told)
+    by_model = {one.card.name: (one.card.service, [other for other in told if other.card == one.card]) for one in told}
+    found = []
+    for name, (service, theirs) in by_model.items():
+        if service is None:
+            continue
+        if not as_json:
+            report.print_foretold(service, theirs, "" if name == card.name else name)
+            continue
+        rows = [
+            {
+                "task": one.task,
+                "strategies": one.strategies,
+                "plan": asdict(one.plan),
+                "seconds": one.seconds,
+                "dollars": dollars(one.plan.tokens, service),
+            }
+            for one in theirs
+        ]
+        found.append({"model": name, "service": service.model_dump(mode="json"), "tasks": rows})
+    if as_json:
+        print_json(
+            {"model": card.name, "parts": found} if len(found) != 1 or found[0]["model"] != card.name else found[0]
+        )
 
 
 def _cost(result: Result) -> object:

@@ -50,7 +50,11 @@ def takes_model(command: Callable[..., None]) -> Callable[..., None]:
 def _chosen(
     model: Annotated[
         str,
-        typer.Option("--model", metavar="NAME", help="From `loco models`; a hub id; a folder; a class `module:Class`."),
+        typer.Option(
+            "--model",
+            metavar="NAME",
+            help="From `loco models`; a hub id; a folder; a class `module:Class`; 'fuse(NAME, NAME, method=rrf)'.",
+        ),
     ],
     strategy: Annotated[
         str | None,
@@ -60,6 +64,15 @@ def _chosen(
             help="How the model meets long texts: truncate, chunk, chunk-max, late-chunk, with settings as in "
             "'chunk(256, overlap=32)'. Several, by commas, share one pass.",
             show_default="the first of its card",
+        ),
+    ] = None,
+    rerank: Annotated[
+        str | None,
+        typer.Option(
+            "--rerank",
+            metavar="MODEL@K",
+            help="Rerank the K best of each query by a cross-encoder: a name from `loco models`, a hub id or a folder; "
+            "'MODEL@K: truncate' for documents' beginnings alone.",
         ),
     ] = None,
     checkpoint: Annotated[
@@ -113,7 +126,7 @@ def _chosen(
         query_prompt=query_prompt,
         document_prompt=document_prompt,
     )
-    card = model_card(model, said)
+    card = model_card(model, said, rerank)
     strategies_of(card, strategy)  # names nobody knows are told before anything else
     card = settled(card)
     runtime = Runtime(device, dtype, trust_remote_code, allow_pickle, batch_tokens)

@@ -21,17 +21,17 @@ def models_command(context: typer.Context) -> None:
 
 
 def models_show_command(
-    name: Annotated[str, typer.Argument(help="A name, a hub id, a folder, or a class `module:Class`.")],
+    name: Annotated[str, typer.Argument(help="A name, a hub id, a folder, a class `module:Class`, or a fuse(...).")],
     pooling: PoolingOption = None,
     query_prompt: QueryPromptOption = None,
     document_prompt: DocumentPromptOption = None,
 ) -> None:
     """Print a model's card."""
-    from loco.models.registry import model_card
+    from loco.models.registry import shown_card
     from loco.report import models as report
 
     report.print_model(
-        model_card(name, settings(pooling=pooling, query_prompt=query_prompt, document_prompt=document_prompt))
+        shown_card(name, settings(pooling=pooling, query_prompt=query_prompt, document_prompt=document_prompt))
     )
 
 

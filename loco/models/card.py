@@ -78,13 +78,15 @@ class ModelCard(ModelIdentity):
     ``strategies`` are the ways this model meets a text longer than its window, the first one being the default.
     ``checkpoint`` is the folder on this machine that a model is loaded from, None for one from elsewhere: its
     contents stand in ``revision``, and where they lie concerns nobody else. ``service`` is None for a model that runs
-    on this machine.
+    on this machine. ``reranks`` is true of one that only reorders what another has found
+    (:class:`loco.models.protocols.Reranker`).
     """
 
     factory: str = Field(pattern=r"^[\w.]+:\w+$")
     strategies: tuple[str, ...] = Field(min_length=1)
     checkpoint: str | None = None
     service: Service | None = None
+    reranks: bool = False
 
     @property
     def identity(self) -> ModelIdentity:

@@ -46,8 +46,8 @@ def print_explanation(explained: Explanation) -> None:
     show(rows)
     if any(one.cut is None for one in explained.relevant):
         out.print(
-            "How much was cut is not known: the model cuts where loco cannot see it, or the result is older than the "
-            "count; then measure again with loco eval --force.",
+            "How much was cut is not known: the model cuts where loco cannot see it, or is made of several that each "
+            "cut (explain theirs), or the result is older than the count; then measure again with loco eval --force.",
             soft_wrap=True,
         )
     out.print(f"Tokens are those of {explained.tokenizer}, whatever the model's own are.", soft_wrap=True)

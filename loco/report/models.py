@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from rich.markup import escape
 
-from loco.encode.strategies import parse
+from loco.compose.card import CompositeCard
+from loco.encode.strategies import Strategy, parse
 from loco.models.card import ModelCard
+from loco.models.registry import strategies_of
 from loco.report.tables import console, show, table
+
+# Fields that are not a line of their own; "preset" and "method" stand in a composite's parameters.
+_BELOW = ("parameters", "service", "parts", "method", "preset", "depth")
 
 
 def print_models(cards: Iterable[ModelCard]) -> None:
@@ -24,10 +29,10 @@ def print_model(card: ModelCard) -> None:
     """One model's card; what it does not say is left out."""
     out = console()
     for field, value in card.model_dump().items():
-        if field in ("parameters", "service"):
+        if field in _BELOW or (field == "reranks" and not value):
             continue
         if field == "strategies":
-            value = ", ".join(parse(name, card.max_tokens).name for name in value)
+            value = ", ".join(strategy.name for strategy in _strategies(card))
         elif isinstance(value, bool):
             value = "yes" if value else "no"
         elif isinstance(value, int):
@@ -39,3 +44,10 @@ def print_model(card: ModelCard) -> None:
     for name, setting in (card.parameters | service | {f"price {name}": said for name, said in price.items()}).items():
         shown = json.dumps(setting, ensure_ascii=False) if isinstance(setting, str) else str(setting).lower()
         out.print(f"{'':16}{escape(f'{name} = {shown}')}", soft_wrap=True)
+
+
+def _strategies(card: ModelCard) -> Sequence[Strategy]:
+    """Those the model has; of one made of models its default."""
+    if isinstance(card, CompositeCard):
+        return strategies_of(card, None)
+    return [parse(name, card.max_tokens) for name in card.strategies]

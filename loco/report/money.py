@@ -15,9 +15,9 @@ _MINUTE = 60.0
 _HOUR = 3600.0
 
 
-def print_foretold(service: Service, tasks: Sequence[Foretold]) -> None:
-    """Requests, tokens, dollars and time of each task, and of all together."""
-    rows = table("Task")
+def print_foretold(service: Service, tasks: Sequence[Foretold], model: str = "") -> None:
+    """Requests, tokens, dollars and time of each task, and of all together; ``model`` is named above, if any is."""
+    rows = table("Task", title=escape(model) if model else None)
     add_numbers(rows, "Requests", "Inputs", "In the store", "Tokens", "Dollars", "About")
     total, seconds = Plan(), 0.0
     for one in tasks:

@@ -13,7 +13,7 @@ from loco.environment import Environment
 from loco.models.card import PLAIN, ModelIdentity, Price, Service
 from loco.money import Spending, dollars
 from loco.phases import PhaseCost
-from loco.rank.ranking import TextCoverage
+from loco.rank.ranking import PartUse, Reranking, TextCoverage
 from loco.results.parts import Count, Name, Part, Seconds, Sha256, Share
 from loco.score import bootstrap
 from loco.score.buckets import CutBucket, LengthBucket
@@ -101,7 +101,9 @@ class RoleCoverage(Part):
 class VectorRecord(Part):
     """The vectors behind a ranking.
 
-    ``fingerprint`` is a hash of the weights, the tokenizer and all else that decides a vector. ``bytes_per_document``
+    ``fingerprint`` is a hash of the weights, the tokenizer and all else that decides a vector. ``similarity`` is
+    "maxsim" for a model with a vector for each token: the sum, over the vectors of the query, of the greatest dot
+    product with one of the document. ``bytes_per_document``
     is what a document takes in an index, on average. ``inputs_encoded`` and ``tokens_encoded`` are what the model read
     for this result and those measured together with it; ``inputs_reused`` stood in the embedding store already, and
     where there are any, the seconds say nothing about the model's speed. ``tokens_encoded`` is null for a model that
@@ -110,7 +112,7 @@ class VectorRecord(Part):
 
     fingerprint: Name
     dim: Annotated[int, Field(ge=1)]
-    similarity: Literal["cosine", "dot"]
+    similarity: Literal["cosine", "dot", "maxsim"]
     device: Name
     padding: Literal["longest", "window"]
     bytes_per_document: Annotated[float, Field(ge=0)]
@@ -153,6 +155,81 @@ class CostRecord(Part):
             exact = self.tokens * self.price.per_million_tokens / 1_000_000
             if abs(exact - self.dollars) > _ROUNDING:
                 raise ValueError(f"{self.tokens} tokens at that price cost {exact:.6f} dollars, not {self.dollars}")
+        return self
+
+
+class PartRecord(Part):
+    """A single model behind a model made of several: under which strategy, what it saw, what was paid for it here.
+
+    ``queries``, ``documents`` and ``vectors`` are as in a result of its own, where they are from: what was read for the
+    two is read once. ``cost`` is what this result took beyond that, null for nothing.
+    """
+
+    model: Name
+    strategy: Name
+    dtype: str
+    queries: RoleCoverage | None
+    documents: RoleCoverage | None
+    vectors: VectorRecord | None
+    cost: CostRecord | None = None
+
+    @classmethod
+    def of(cls, part: PartUse, cost: CostRecord | None) -> PartRecord:
+        """The record of a part of a ranking."""
+        return cls(
+            model=part.model,
+            strategy=part.strategy,
+            dtype=part.dtype,
+            queries=RoleCoverage.of(part.coverage.queries) if part.coverage else None,
+            documents=RoleCoverage.of(part.coverage.documents) if part.coverage else None,
+            vectors=VectorRecord(**asdict(part.vectors)) if part.vectors else None,
+            cost=cost,
+        )
+
+
+class RerankRecord(Part):
+    """How the first stage's best documents were put into another order.
+
+    ``depth`` of each query were reranked, as far as it found as many. ``pairs`` are queries with a document each,
+    ``pairs_blank`` those that stayed behind, one side having no token. ``inputs_scored`` and ``tokens_scored`` are what
+    the reranker read (a document in pieces once a piece, special tokens included), ``inputs_reused`` had their score in
+    the embedding store. ``queries_cut`` did not fit beside some document, ``query_tokens_cut`` is what was cut of them
+    over all pairs; of ``documents_cut`` pairs the document was not read to its end, by ``document_tokens_cut`` tokens.
+    """
+
+    first_stage: Name
+    first_strategy: Name
+    reranker: Name
+    depth: Annotated[int, Field(ge=1)]
+    strategy: Name
+    fingerprint: Name
+    dtype: Name
+    device: Name
+    pairs: Count
+    pairs_blank: Count
+    inputs_scored: Count
+    tokens_scored: Count
+    inputs_reused: Count
+    queries_cut: Count
+    query_tokens_cut: Count
+    documents_cut: Count
+    document_tokens_cut: Count
+
+    @classmethod
+    def of(cls, reranking: Reranking) -> RerankRecord:
+        """The record of a reranking."""
+        return cls(
+            first_stage=reranking.first_stage,
+            first_strategy=reranking.first_strategy,
+            reranker=reranking.reranker,
+            depth=reranking.depth,
+            **asdict(reranking.pairs),
+        )
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> RerankRecord:
+        if self.documents_cut > self.pairs or (self.pairs and not self.inputs_scored + self.inputs_reused):
+            raise ValueError("more pairs were cut or scored than there were")
         return self
 
 
@@ -222,7 +299,9 @@ class Measurement(Part):
     a model that cuts texts where loco cannot see it, ``vectors`` for one that has none, ``cost`` for one that
     costs nothing and in results older than it. ``together_with`` names the
     strategies measured in the same pass: seconds, phases and vectors' counts are those of the pass. ``buckets`` is null
-    in results that were measured before there were any.
+    in results that were measured before there were any. ``parts`` are the single models behind one made of models: its
+    ``queries``, ``documents``, ``vectors`` and ``cost`` are null, and its phases called parts and first stage took no
+    time where the parts were measured just before. ``rerank`` tells of a reranking as the last step.
     """
 
     identity: Sha256
@@ -236,6 +315,8 @@ class Measurement(Part):
     documents: RoleCoverage | None
     vectors: VectorRecord | None = None
     cost: CostRecord | None = None
+    parts: tuple[PartRecord, ...] = ()
+    rerank: RerankRecord | None = None
     together_with: tuple[Name, ...] = ()
     phases: dict[str, PhaseRecord]
     seconds: Seconds
