@@ -127,7 +127,7 @@ class Average:
     """What the tasks of a benchmark average to for a model under a strategy, in percent of nDCG@10.
 
     ``computed`` is the mean of the cells of one table, None where none has any; ``printed`` what each source prints, in
-    order. ``remarks`` belong to the rows.
+    order. ``remarks`` belong to the rows. ``identity`` is what is known of the model.
     """
 
     model: str
@@ -139,6 +139,7 @@ class Average:
     computed: float | None
     printed: tuple[tuple[str, float], ...]
     remarks: tuple[str, ...]
+    identity: ModelIdentity
 
     @property
     def differing(self) -> tuple[tuple[str, float], ...]:
@@ -187,6 +188,7 @@ def averages(reported: Reported) -> list[Average]:
     for table in reported.table:
         for row in table.row:
             found.setdefault((row.model, row.strategy, table.variant, table.benchmark), []).append((table, row))
+    models = {model.name: model for model in reported.model}
     made = []
     for rows in found.values():
         table, row = next(((table, row) for table, row in rows if row.cells), rows[0])
@@ -201,6 +203,7 @@ def averages(reported: Reported) -> list[Average]:
                 computed=math.fsum(row.cells) / len(row.cells) if row.cells else None,
                 printed=tuple((table.source, row.average) for table, row in rows if row.average is not None),
                 remarks=tuple(dict.fromkeys(filter(None, (row.remark for _, row in rows)))),
+                identity=_identity(models[row.model], row),
             )
         )
     return made

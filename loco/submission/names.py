@@ -9,8 +9,9 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
+from pydantic import BaseModel
+
 from loco.models.card import ModelIdentity
-from loco.results.files import Record
 from loco.submission.findings import Finding
 
 # Controls, what changes direction or takes no room, halves of characters, private ones, line and paragraph separators.
@@ -24,7 +25,7 @@ _RUNS = re.compile(r"\s*(javascript|vbscript|data|file|blob)\s*:", re.IGNORECASE
 _ALIKE = (("rn", "m"), ("vv", "w"), ("0", "o"), ("1", "l"), ("i", "l"), ("|", "l"), ("5", "s"))
 
 
-def check_texts(record: Record) -> Iterator[Finding]:
+def check_texts(record: BaseModel) -> Iterator[Finding]:
     """Texts with characters that steer instead of showing, and numbers that are none, wherever they stand."""
     for where, value in _leaves(record.model_dump(), ""):
         if isinstance(value, float) and not math.isfinite(value):
@@ -69,8 +70,8 @@ def is_link(url: str) -> bool:
 def check_name(name: str, known: Iterable[str]) -> Iterator[Finding]:
     """A model's name that one could take for another's. ``known`` are the names there are, with or without this one."""
     foreign = [sign for sign in dict.fromkeys(name) if not sign.isascii()]
-    skeleton = _skeleton(name)
-    alike = next((other for other in known if other != name and _skeleton(other) == skeleton), None)
+    seen = skeleton(name)
+    alike = next((other for other in known if other != name and skeleton(other) == seen), None)
     like = f", and it looks like '{alike}'" if alike else ""
     if foreign:
         signs = ", ".join(f"U+{ord(sign):04X} ({_called(sign)})" for sign in foreign[:3])
@@ -91,7 +92,7 @@ def check_name(name: str, known: Iterable[str]) -> Iterator[Finding]:
         yield Finding("error", "names", f"the model is called {name[:_SHOWN]!r}, with blanks that are not seen")
 
 
-def _skeleton(name: str) -> str:
+def skeleton(name: str) -> str:
     """What remains of a name for an eye that runs over it."""
     plain = unicodedata.normalize("NFKD", unicodedata.normalize("NFKC", name)).casefold().translate(_LOOKS_LATIN)
     plain = "".join(sign for sign in plain if not unicodedata.combining(sign) and unicodedata.category(sign) != "Cf")

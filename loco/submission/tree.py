@@ -17,6 +17,9 @@ DEEPEST = 8
 LARGEST_RESULT = 10_000_000  # bytes; of the largest tasks a result is a tenth of a megabyte, of a needle run a few
 LARGEST_RUN = 50_000_000
 
+STRANGER = "neither a result (.json) nor the run beside one (.run.gz): take it out"
+LONELY = "a run without the result it belongs to"
+
 _RUN = ".run.gz"
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}")
 # Names that Windows keeps for devices, whatever follows the first dot.
@@ -110,7 +113,7 @@ def _take(tree: Tree, path: Path, mode: int) -> None:
         else:
             tree.results.append(path)
     elif path.name != FILE:
-        tree.findings.append(_refused(name, "neither a result (.json) nor the run beside one (.run.gz): take it out"))
+        tree.findings.append(_refused(name, STRANGER))
 
 
 _ODD_NAME = "an odd name: loco names files and folders by ASCII letters, digits, dot, dash and underscore"
@@ -140,7 +143,7 @@ def _check_lonely_runs(tree: Tree) -> None:
     named = {path.with_name(f"{path.stem}{_RUN}") for path in tree.results}
     for run in tree.runs:
         if run not in named:
-            tree.findings.append(_refused(tree.relative(run), "a run without the result it belongs to"))
+            tree.findings.append(_refused(tree.relative(run), LONELY))
 
 
 def _refused(path: str, why: str) -> Finding:
