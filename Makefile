@@ -1,4 +1,5 @@
-# make demo   sets everything up and runs the benchmark on embedded data: BM25, and an encoder under three strategies
+# make demo   sets everything up and runs the benchmark on embedded data: BM25, and an encoder under three strategies;
+#             ends with the leaderboard of it, a site that opens from its folder
 # make test   sets everything up and runs the tests
 # Both work on a fresh machine: they need Python 3.10 or newer and a package index, and install into .venv only.
 
@@ -7,18 +8,31 @@ BIN := .venv/bin
 READY := .venv/.ready
 DEMO := demo
 
-.PHONY: demo test lint check schema paper benchmarks clean
+.PHONY: demo test browser lint check schema paper picture benchmarks clean
 
 demo: $(READY)
 	$(BIN)/loco build-data --variant mini --out $(DEMO)/data
 	$(BIN)/loco eval --model bm25 --variant mini --data $(DEMO)/data --out $(DEMO)/results
 	$(BIN)/loco eval --model hash-512 --strategy truncate,chunk,chunk-max --variant mini --data $(DEMO)/data \
 		--cache $(DEMO)/embeddings --out $(DEMO)/results
+	$(BIN)/loco needle-haystack --model bm25 --queries 60 --positions 9 --distractors 19 --out $(DEMO)/results
+	$(BIN)/loco needle-haystack --model hash-512 --strategy truncate,chunk,chunk-max --queries 60 --positions 9 \
+		--distractors 19 --cache $(DEMO)/embeddings --out $(DEMO)/results
 	$(BIN)/loco results validate $(DEMO)/results
+	$(BIN)/loco leaderboard build $(DEMO)/results --data $(DEMO)/data -o $(DEMO)/site
 	@echo "Every figure above stands in $(DEMO)/results with its provenance, each ranking beside it as a TREC run."
+	@echo "The board of it is a folder of pages: open $(DEMO)/site/index.html"
 
-test: $(READY)
-	$(BIN)/python -m pytest -n auto
+test: $(READY) browser
+	$(BIN)/python -m pytest -n auto --dist loadgroup
+
+# The leaderboard is tested in a browser. Where there is none, one is asked for; without it those tests are skipped.
+browser: $(READY)
+	@for name in chromium chromium-browser google-chrome google-chrome-stable; do \
+		command -v $$name > /dev/null && exit 0; \
+	done; \
+	timeout 300 $(BIN)/playwright install --only-shell chromium > /dev/null 2>&1 || \
+		echo "No browser, and none could be installed: its tests will be skipped."
 
 lint: $(READY)
 	$(BIN)/ruff format --check .
@@ -34,10 +48,16 @@ schema: $(READY)
 paper: $(READY)
 	$(BIN)/python -m loco.reported results/paper
 
+# The picture of the board in the README.
+picture: $(READY)
+	$(BIN)/python docs/picture.py results docs/board.png
+
 benchmarks: $(READY)
 	$(BIN)/python benchmarks/bm25_analysis.py
 	$(BIN)/python benchmarks/bm25_queries.py
+	$(BIN)/python benchmarks/board.py
 	$(BIN)/python benchmarks/encoding.py
+	$(BIN)/python benchmarks/late_interaction.py
 	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/nearest.py
 	$(BIN)/python benchmarks/startup.py

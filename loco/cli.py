@@ -8,7 +8,21 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from loco.commands import cache, cluster, compare, evaluate, explain, models, needle, results, speed, submit, tasks
+from loco.commands import (
+    cache,
+    cluster,
+    compare,
+    evaluate,
+    explain,
+    leaderboard,
+    models,
+    needle,
+    results,
+    speed,
+    submit,
+    tasks,
+    training,
+)
 from loco.errors import LocoError
 
 USAGE_ERROR = 2
@@ -49,11 +63,13 @@ app = typer.Typer(
 models_app = typer.Typer(help="The models that can be evaluated.", invoke_without_command=True)
 results_app = typer.Typer(help="Result files: show them, check them.", no_args_is_help=True)
 submit_app = typer.Typer(help="Propose results for the board: check them first.", no_args_is_help=True)
+leaderboard_app = typer.Typer(help="Results as a static site.", no_args_is_help=True)
 cache_app = typer.Typer(help="The embedding store: what it holds, whether it is sound.", no_args_is_help=True)
 app.add_typer(models_app, name="models")
 app.add_typer(cache_app, name="cache")
 app.add_typer(results_app, name="results")
 app.add_typer(submit_app, name="submit")
+app.add_typer(leaderboard_app, name="leaderboard")
 
 
 app.command("tasks")(tasks.tasks_command)
@@ -67,6 +83,8 @@ app.command("speed")(speed.speed_command)
 app.command("cluster")(cluster.cluster_command)
 app.command("compare")(compare.compare_command)
 app.command("explain")(explain.explain_command)
+app.command("train")(training.train_command)
+app.command("pretrain")(training.pretrain_command)
 models_app.callback()(models.models_command)
 models_app.command("show")(models.models_show_command)
 models_app.command("convert")(models.models_convert_command)
@@ -77,6 +95,8 @@ cache_app.command("ls")(cache.cache_ls_command)
 cache_app.command("verify")(cache.cache_verify_command)
 cache_app.command("prune")(cache.cache_prune_command)
 submit_app.command("check")(submit.submit_check_command)
+leaderboard_app.command("build")(leaderboard.leaderboard_build_command)
+leaderboard_app.command("serve")(leaderboard.leaderboard_serve_command)
 
 
 def main() -> None:

@@ -68,7 +68,7 @@ def hub(files: Mapping[tuple[str, str], Served], gone: tuple[str, ...] = ()) -> 
             if self.path == "/":
                 return self.reply(200, b"", with_body)
             match = re.fullmatch(r"/(?:datasets/)?([^/]+/[^/]+)/resolve/([^/]+)/(.+)", self.path)
-            about = re.fullmatch(r"/api/models/([^/]+/[^/]+)/revision/([^/]+)", self.path)
+            about = re.fullmatch(r"/api/(?:models|datasets)/([^/]+/[^/]+)/revision/([^/?]+)(?:[?].*)?", self.path)
             asked = match or about
             if not asked or asked[1] not in {repo for repo, _ in files}:
                 return self.refuse(401, "RepoNotFound", with_body)

@@ -67,7 +67,7 @@ def test_evaluating_writes_a_result_and_a_run_and_does_not_repeat_itself(home: P
 def test_json_goes_to_standard_output_alone(home: Path) -> None:
     done = loco("eval", "--model", "bm25", "--variant", "mini", "--json", cwd=home)
     printed = json.loads(done.stdout)
-    assert printed["averages"] == [{"strategy": "full", "vector_form": "", "tasks": 1, "ndcg@10": 1.0}]
+    assert printed["averages"] == [{"model": "bm25", "strategy": "full", "vector_form": "", "tasks": 1, "ndcg@10": 1.0}]
     assert printed["results"][0]["vector_form"] == ""
     assert printed["results"][0]["metrics"]["recall@10"]["value"] == 1.0
     assert "Not built in variant 'mini', so left out: summ_screen_fd" in done.stderr

@@ -93,12 +93,14 @@ def load_masked_lm(path: Path, config: M2BertConfig | None = None, *, allow_pick
     return _masked_lm(read_weights(path, config, allow_pickle=allow_pickle))
 
 
-def load_either(path: Path, *, allow_pickle: bool = False) -> M2BertModel | M2BertForMaskedLM:
+def load_either(
+    path: Path, config: M2BertConfig | None = None, *, allow_pickle: bool = False
+) -> M2BertModel | M2BertForMaskedLM:
     """What a checkpoint is: the encoder where it has a pooler (a head beside it is left out), else the masked LM.
 
     Raises LocoError as :func:`read_weights`.
     """
-    weights = read_weights(path, allow_pickle=allow_pickle)
+    weights = read_weights(path, config, allow_pickle=allow_pickle)
     return _encoder(weights) if weights.pools else _masked_lm(weights)
 
 

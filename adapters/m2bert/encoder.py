@@ -143,7 +143,7 @@ def m2bert_encoder(card: ModelCard, runtime: Runtime) -> M2BertEncoder:
     devices = devices_of(runtime)
     dtype = dtype_of(runtime, devices[0])
     try:
-        source = _source(card, parameters)
+        source = source_of(card, parameters)
         model = _model(card, parameters, card.max_tokens, source, runtime)
         config = cast(M2BertConfig, model.config)
         contents = f"{hashed(weight_file(source)) if parameters.init is None else card.revision} {_shape(config)}"
@@ -159,11 +159,9 @@ def m2bert_encoder(card: ModelCard, runtime: Runtime) -> M2BertEncoder:
 
 def _model(card: ModelCard, parameters: Parameters, window: int, source: Path, runtime: Runtime) -> M2BertModel:
     """The model on the CPU in single precision. Raises LocoError for weights that are not those of the card."""
-    released = M2BertConfig(max_position_embeddings=window)
     if parameters.init is not None:
-        return _random(released, parameters.seed or 0)
-    described = parameters.config == "own" or (source.is_dir() and (source / CONFIG).is_file())
-    model = load_model(source, None if described else released, allow_pickle=runtime.allow_pickle)
+        return _random(M2BertConfig(max_position_embeddings=window), parameters.seed or 0)
+    model = load_model(source, config_for(parameters, window, source), allow_pickle=runtime.allow_pickle)
     found = cast(M2BertConfig, model.config).max_position_embeddings
     if found != window:
         raise LocoError(
@@ -172,7 +170,13 @@ def _model(card: ModelCard, parameters: Parameters, window: int, source: Path, r
     return model
 
 
-def _source(card: ModelCard, parameters: Parameters) -> Path:
+def config_for(parameters: Parameters, window: int, source: Path) -> M2BertConfig | None:
+    """What the weights at a source are to be read by; None for what says so itself."""
+    described = parameters.config == "own" or (source.is_dir() and (source / CONFIG).is_file())
+    return None if described else M2BertConfig(max_position_embeddings=window)
+
+
+def source_of(card: ModelCard, parameters: Parameters) -> Path:
     """The file or folder on this machine with the weights, downloaded now at the latest; none for random ones."""
     if card.checkpoint is not None:
         return Path(card.checkpoint).expanduser()

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from loco.errors import LocoError, one_line
 from loco.models.card import ModelCard
 from loco.tasks.sources.files import hashed
+from loco.training.card import described, training_card
 
 from ..transformer.configs import Configs
 from .checkpoint import WEIGHT_FILES, weight_file
@@ -44,6 +45,8 @@ def card_of(
         raise LocoError(f"{configs.name} does not say its window: set max_position_embeddings in its config.json.")
     own = TOKENIZER in published if checkpoint is None else (configs.home / TOKENIZER).is_file()
     tokenizer = "own" if own else "bert-base-uncased"
+    trained = training_card(configs.folder) if checkpoint is not None else None
+    of_authors = checkpoint is None and configs.name.startswith(_AUTHORS)
     parameters: dict[str, Any] = {"config": "own", "tokenizer": tokenizer, "cut": "hard"}
     if checkpoint is None:
         weights = next((file for file in WEIGHT_FILES if file in published), None)
@@ -54,10 +57,11 @@ def card_of(
         name=configs.folder.name if checkpoint else configs.name,
         family="m2bert",
         revision=revision,
-        description=f"M2-BERT, window {window:,}, {'local checkpoint' if checkpoint else 'from the hub'}",
+        description=f"M2-BERT, window {window:,}, {'local checkpoint' if checkpoint else 'from the hub'}"
+        + described(trained),
         licence="",
         url="" if checkpoint else f"https://huggingface.co/{configs.name}",
-        trained_on_loco=checkpoint is None and configs.name.startswith(_AUTHORS),
+        trained_on_loco=of_authors if trained is None else trained.trained_on_loco,
         max_tokens=window,
         parameters=parameters,
         checkpoint=checkpoint,

@@ -1,0 +1,205 @@
+"""A run on disk: where it keeps what it has done, what makes it the same run again, and how it ends.
+
+Beside the folder ``OUT`` to be made stands ``OUT.training`` for as long as it is being made::
+
+    run.json          what decides the weights: the same command goes on, another is refused
+    checkpoint-N/     the newest state, whole: it appears in one rename
+    training.jsonl    the loss, line by line
+
+``OUT`` itself appears in one rename when training is done, and ``OUT.training`` goes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from loco.errors import LocoError
+from loco.files import check_writable, replacing_folder, write_atomically
+from loco.training.card import TRAINING_CARD, TrainingCard, training_card
+
+RUN = "run.json"
+CURVE = "training.jsonl"
+
+_CHECKPOINT = re.compile(r"checkpoint-(\d+)")
+_SHOWN = 120
+
+
+class TrainingInterrupted(Exception):  # noqa: N818
+    """The user has stopped a run: what was done is in its checkpoint."""
+
+    def __init__(self, step: int, steps: int) -> None:
+        super().__init__(f"stopped after step {step} of {steps}")
+        self.step, self.steps = step, steps
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run has left: the folder of the model, and its card; ``reused`` says that it stood there already."""
+
+    folder: Path
+    card: TrainingCard
+    reused: bool = False
+
+
+@dataclass(frozen=True)
+class Work:
+    """The folder of a run that is going on, and the hash of what makes it this run."""
+
+    out: Path
+    folder: Path
+    identity: str
+
+    @property
+    def curve(self) -> Path:
+        """The file with the losses."""
+        return self.folder / CURVE
+
+    def newest(self) -> Path | None:
+        """The newest checkpoint, None before the first."""
+        return max(_checkpoints(self.folder), key=_step, default=None)
+
+    def step(self) -> int:
+        """The step of the newest checkpoint, 0 before the first."""
+        newest = self.newest()
+        return 0 if newest is None else _step(newest)
+
+    def keep_newest(self) -> None:
+        """Delete all checkpoints but the newest, and what a kill has left of one that was being written."""
+        newest = self.newest()
+        for old in (*_checkpoints(self.folder), *self.folder.glob(".checkpoint-*")):
+            if old != newest:
+                shutil.rmtree(old, ignore_errors=True)
+
+    def finish(self, save: Callable[[Path], None], card: TrainingCard) -> Outcome:
+        """Write the model with ``save``, its card and its curve as ``out``, in one rename; the run's folder goes."""
+        with replacing_folder(self.out) as fresh:
+            with said_plainly(self.out):
+                save(fresh)
+                shutil.copyfile(self.curve, fresh / CURVE)
+            for file in filter(Path.is_file, fresh.rglob("*")):  # safetensors' are readable to their owner alone
+                file.chmod(fresh.stat().st_mode & 0o666)
+            write_atomically(fresh / TRAINING_CARD, (card.model_dump_json(indent=2) + "\n").encode())
+        shutil.rmtree(self.folder, ignore_errors=True)
+        return Outcome(self.out, card)
+
+
+def finished(out: Path, identity: Mapping[str, Any]) -> TrainingCard | None:
+    """The card of the same run where it has been finished already, None where nothing stands in its way.
+
+    Raises LocoError where the place is taken by anything else.
+    """
+    if not os.path.lexists(out):
+        return None
+    card = training_card(out) if out.is_dir() else None
+    if card is None or card.identity != hash_of(identity):
+        raise LocoError(f"{out} exists already, made by another command or from other data. Choose another --out.")
+    return card
+
+
+@contextmanager
+def working(out: Path, identity: Mapping[str, Any]) -> Iterator[Work]:
+    """The folder of a run, locked: a new one, or that of the same run when it was stopped.
+
+    Raises LocoError where a run with other settings has been left there, or one is under way.
+    """
+    from filelock import FileLock, Timeout
+
+    folder = out.with_name(f"{out.name}.training")
+    check_writable(folder)
+    work = Work(out, folder, hash_of(identity))
+    if not leads():  # another process of the same training, on another GPU
+        yield work
+        return
+    try:
+        with FileLock(folder / ".lock", timeout=0):
+            _check_same(work, identity)
+            work.keep_newest()
+            try:
+                yield work
+            except BaseException:
+                if work.newest() is None:  # nothing is lost
+                    shutil.rmtree(folder, ignore_errors=True)
+                raise
+    except Timeout:
+        raise LocoError(
+            f"{folder} is being written by another process. Wait for it, or choose another --out."
+        ) from None
+
+
+def leads() -> bool:
+    """Whether this process is the one that writes, of those that train together."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def hash_of(identity: Mapping[str, Any]) -> str:
+    """A SHA-256 over what makes a run this run."""
+    return hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()
+
+
+@contextmanager
+def said_plainly(path: Path) -> Iterator[None]:
+    """Turn what libraries raise where a disk is full into the OSError that it was."""
+    try:
+        yield
+    except (LocoError, MemoryError, OSError):
+        raise
+    except Exception as error:
+        said = str(error)
+        full = any(sign in said for sign in ("No space left", "os error 28", "File too large", "os error 27"))
+        cut = any(sign in said for sign in ("PytorchStreamWriter", "inline_container", "unexpected pos"))
+        if full or (cut and "write" in said) or "unexpected pos" in said:
+            raise LocoError(
+                f"Cannot write {path}: the disk is full, or the file larger than the system allows. Free some space and"
+                " run the command again; what stood there is untouched."
+            ) from error
+        raise
+
+
+def _check_same(work: Work, identity: Mapping[str, Any]) -> None:
+    """Raise LocoError where another run has left something to go on from; note whose folder it is."""
+    path = work.folder / RUN
+    mine = json.loads(json.dumps(identity, sort_keys=True, default=str))
+    theirs: Any = None
+    try:
+        theirs = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError, RecursionError) as error:
+        raise LocoError(f"{path} is damaged. Remove the folder {path.parent} to begin anew.") from error
+    if theirs != mine and work.newest() is None:
+        for left in work.folder.glob("[!.]*.json*"):  # of a run that was killed before its first checkpoint
+            left.unlink(missing_ok=True)
+        write_atomically(path, (json.dumps(mine, indent=2, sort_keys=True) + "\n").encode())
+        return
+    if theirs != mine:
+        raise LocoError(
+            f"{path.parent} holds a run that was stopped, and {_difference(theirs, mine)}. Run its own command to go"
+            " on, choose another --out, or remove that folder."
+        )
+
+
+def _difference(theirs: Any, mine: Any, where: str = "") -> str:
+    """The first thing in which two runs differ."""
+    if isinstance(theirs, dict) and isinstance(mine, dict):
+        for key in sorted({*theirs, *mine}):
+            if theirs.get(key) != mine.get(key):
+                return _difference(theirs.get(key), mine.get(key), f"{where}.{key}" if where else str(key))
+    return f"its {where or 'settings'} was {str(theirs)[:_SHOWN]}, not {str(mine)[:_SHOWN]}"
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    return [path for path in folder.glob("checkpoint-*") if _CHECKPOINT.fullmatch(path.name)]
+
+
+def _step(checkpoint: Path) -> int:
+    found = _CHECKPOINT.fullmatch(checkpoint.name)
+    return int(found[1]) if found else 0
