@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shlex
 import signal
 import subprocess
 import sys
@@ -359,13 +360,16 @@ def test_ctrl_c_keeps_the_step_and_the_run_goes_on_exactly(
         tuned(model, data, out, seed=43)
 
 
-def test_the_command_says_how_to_go_on_after_ctrl_c(home: Path, model: Path, data: Path, after_step: Any) -> None:
+def test_the_command_says_how_to_go_on_after_ctrl_c(
+    home: Path, model: Path, data: Path, after_step: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked = ["train", "--model", str(model), "--task", "qmsum", "--variant", "mini", "--data", str(data)]
     asked += ["--out", str(home / "typed"), "--negatives", "1", "--batch", "4", "--device", "cpu"]
     after_step(1, lambda: os.kill(os.getpid(), signal.SIGINT))
+    monkeypatch.setattr(sys, "argv", ["loco", *asked])
     run = CliRunner().invoke(app, asked)
     assert run.exit_code == 130
-    assert "interrupted after step 1 of 3, which is kept. Go on with: loco " in run.output
+    assert f"interrupted after step 1 of 3, which is kept. Go on with: loco {shlex.join(asked)}\n" in run.output
 
 
 def test_a_kill_loses_nothing_of_the_last_checkpoint_and_nothing_is_trained_twice(
