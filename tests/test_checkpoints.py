@@ -603,6 +603,16 @@ def test_a_model_of_the_hub_is_resolved_pinned_and_fetched_and_then_needs_no_con
     assert pinned[0][1] == contents
 
 
+def test_a_model_of_the_hub_says_by_its_card_that_it_was_trained_on_loco(tmp_path: Path) -> None:
+    about = {"schema_version": 1, "made_by": "loco train", "trained_on_loco": True, "start": "x@1", "settings": {}}
+    about |= {"identity": "0" * 64, "steps": 3, "loss": 0.5, "version": "0", "command": "loco train"}
+    served = {**FILES, (GOOD, "loco.json"): Served(json.dumps(about).encode(), git=True)}
+    with hub(served) as running:
+        ((made, _, _),) = stepped(tmp_path, (GOOD, ""), HF_ENDPOINT=running.url)
+    assert made["trained_on_loco"]
+    assert stepped(tmp_path, (GOOD, ""), HF_HUB_OFFLINE="1")[0][0]["trained_on_loco"]
+
+
 def test_what_cannot_be_had_from_the_hub_is_one_line_each(tmp_path: Path) -> None:
     with hub(FILES, gone=(GONE,)) as running:
         answers = stepped(

@@ -72,6 +72,15 @@ def test_a_task_without_anything_irrelevant_is_refused() -> None:
         triples([task], 5, None, 0)
 
 
+def test_what_answers_a_query_of_the_same_text_is_no_negative() -> None:
+    documents = {f"d{i}": f"meeting {i}" for i in range(5)}
+    asked = {"q0": "Summarize the meeting.", "q1": "Summarize  the meeting.", "q2": "Who came?"}
+    made = triples([made_task(asked, documents, {"q0": ["d0"], "q1": ["d1"], "q2": ["d2"]})], 9, None, 0)
+    negatives = [{int(row[2]) for row in made.rows if row[0] == query} for query in range(3)]
+    assert negatives == [{2, 3, 4}, {2, 3, 4}, {0, 1, 3, 4}]
+    assert made.relevant[0] == made.relevant[1] == frozenset({0, 1})
+
+
 def test_a_cap_draws_queries_by_the_seed_and_the_same_ones_whatever_stands_beside() -> None:
     task, other = numbered(40, 40), numbered(40, 40, "gov_report")
     alone = triples([task], 2, 5, 1)
@@ -168,6 +177,14 @@ def test_a_query_that_is_tested_is_found_in_any_task_white_space_aside(data: Pat
     assert list(made.queries) == ["new"]
 
 
+def test_a_query_that_is_tested_in_another_variant_is_found_too(data: Path) -> None:
+    tested = small_task({"q9": "asked elsewhere"}, qrels={"q9": {"d1": 1}})
+    write_task(replace(tested, variant="release"), data)
+    found = leaks([made_task({"a": "asked elsewhere"}, {"x": "text one", "y": "two"}, {"a": ["x"]})], data)
+    assert found.queries == {("qmsum", "a")}
+    assert found.told.endswith("is query 'q9' of qmsum (release)")
+
+
 def test_nothing_shared_is_nothing_found(data: Path) -> None:
     found = leaks([numbered(3, 4)], data)
     assert (found.queries, found.documents) == (frozenset(), 0)
@@ -221,6 +238,8 @@ def test_a_card_comes_back_as_it_was_written(tmp_path: Path) -> None:
     written = card(start_card=card(made_by="loco pretrain", trained_on_loco=False))
     (tmp_path / TRAINING_CARD).write_text(written.model_dump_json())
     assert training_card(tmp_path) == written
+    (tmp_path / "model.safetensors").touch()
+    assert training_card(tmp_path / "model.safetensors") == written
     assert training_card(tmp_path / "nothing") is None
     assert described(None) == ""
 

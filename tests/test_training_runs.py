@@ -43,6 +43,7 @@ from typer.testing import CliRunner
 
 from loco.cli import app
 from loco.errors import LocoError
+from loco.models.registry import model_card
 from loco.tasks.data import write_task
 from loco.training.card import training_card
 from loco.training.corpora import corpora
@@ -51,6 +52,7 @@ from loco.training.pairs import order, triples
 from loco.training.pretrain import read_shape
 from loco.training.run import TrainingInterrupted, Work
 from loco.training.samples import Marks, Mixture
+from loco_adapters.m2bert.tool import tool
 from loco_adapters.m2bert.training import M2BertFamily
 
 # A real kill -9 after step 5, of which the last checkpoint has 4; it begins before the other tests, and is waited for.
@@ -466,6 +468,50 @@ def test_what_cannot_be_trained_is_told_in_a_line(home: Path, model: Path, data:
     ):
         with pytest.raises(LocoError, match=said):
             act()
+
+
+def test_what_is_not_of_a_run_is_never_deleted(home: Path, model: Path, data: Path) -> None:
+    theirs = home / "mine.training"
+    theirs.mkdir()
+    (theirs / "notes.jsonl").write_text("{}")
+    with pytest.raises(LocoError, match=r"holds something else \('notes\.jsonl'\)"):
+        tuned(model, data, home / "mine", max_steps=1)
+    (theirs / "run.json").write_text('{"epochs": 3}')
+    with pytest.raises(LocoError, match="of no run of loco's"):
+        tuned(model, data, home / "mine", max_steps=1)
+    assert {path.name for path in theirs.iterdir()} >= {"notes.jsonl", "run.json"}
+
+
+def test_what_appears_while_a_run_goes_on_stays(home: Path, model: Path, data: Path) -> None:
+    out, aside = home / "appears", home / "aside"
+
+    def say(line: str) -> None:
+        out.mkdir(exist_ok=True)
+        (out / "notes.txt").write_text("mine")
+        (home / "appears.training" / "notes.txt").write_text("mine")
+
+    with pytest.raises(LocoError, match="made by something else meanwhile"):
+        tuned(model, data, out, max_steps=1, say=say)
+    assert (out / "notes.txt").read_text() == "mine"
+    out.rename(aside)
+    assert tuned(model, data, out, max_steps=1).card.steps == 1
+    assert [path.name for path in (home / "appears.training").iterdir()] == ["notes.txt"]
+
+
+def test_a_converted_model_is_known_as_trained_on_loco_too(home: Path, straight: Path) -> None:
+    for source, name in ((straight, "of-a-folder"), (straight / "model.safetensors", "of-a-file")):
+        tool().convert(source, home / name, allow_pickle=False)
+        assert model_card(str(home / name)).trained_on_loco
+    tool().extend(straight, home / "extended", 2 * WINDOW, "tiled", allow_pickle=False)
+    assert model_card(str(home / "extended")).trained_on_loco
+
+
+def test_a_known_model_with_trained_weights_is_known_as_trained_on_loco(straight: Path) -> None:
+    from loco_adapters.m2bert.resolve import with_weights
+
+    known = model_card(str(straight)).model_copy(update={"trained_on_loco": False})
+    for weights_in in (straight, straight / "model.safetensors"):
+        assert with_weights(known, str(weights_in), None, None).trained_on_loco
 
 
 def _train(model: Path | str, data: Path, home: Path, task: str = "qmsum") -> Any:

@@ -133,6 +133,27 @@ def test_a_folder_is_described_file_by_file_wherever_it_lies(tmp_path: Path) -> 
     assert len(set(one.files.values())) == 2
 
 
+def test_a_folder_of_many_files_is_described_in_a_few_words(tmp_path: Path) -> None:
+    for number in range(300):
+        (tmp_path / f"{number}.txt").write_text(f"book {number}")
+    one = corpora([str(tmp_path)])[0].described()
+    assert one.files.keys() == {"files", "all of them"}
+    (tmp_path / "7.txt").write_text("another")
+    assert corpora([str(tmp_path)])[0].described() != one
+
+
+def test_a_folder_by_its_dot_has_its_own_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.txt").write_text("text")
+    monkeypatch.chdir(tmp_path)
+    assert corpora(["."])[0].described().name == tmp_path.name
+
+
+def test_a_name_that_no_card_holds_is_told(tmp_path: Path) -> None:
+    (tmp_path / "a\nb.txt").write_text("text")
+    with pytest.raises(LocoError, match=r"is no plain text\. Rename it"):
+        corpora([str(tmp_path / "a\nb.txt")])[0].described()
+
+
 def test_a_weight_stands_behind_a_name(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("x")
     (tmp_path / "b=2.txt").write_text("x")

@@ -45,7 +45,7 @@ def card_of(
         raise LocoError(f"{configs.name} does not say its window: set max_position_embeddings in its config.json.")
     own = TOKENIZER in published if checkpoint is None else (configs.home / TOKENIZER).is_file()
     tokenizer = "own" if own else "bert-base-uncased"
-    trained = training_card(configs.folder) if checkpoint is not None else None
+    trained = training_card(configs.folder)
     of_authors = checkpoint is None and configs.name.startswith(_AUTHORS)
     parameters: dict[str, Any] = {"config": "own", "tokenizer": tokenizer, "cut": "hard"}
     if checkpoint is None:
@@ -106,6 +106,7 @@ def with_weights(card: ModelCard, checkpoint: str | None, init: str | None, seed
             contents = hashlib.sha256(f"{contents} {hashed(source / CONFIG)}".encode()).hexdigest()
     except (OSError, RuntimeError) as error:  # not to be read, no name a file can have, or the home of nobody here
         raise LocoError(f"Cannot read the checkpoint {checkpoint[:200]}: {one_line(error)[:200]}.") from error
+    trained = training_card(source)
     name = Path(os.path.abspath(source)).name  # noqa: PTH100  # a link's own, and one for "." too
     return _made(
         **card.model_dump()
@@ -117,6 +118,7 @@ def with_weights(card: ModelCard, checkpoint: str | None, init: str | None, seed
             "weights": None if described else card.weights,
             "parameters": kept,
             "checkpoint": checkpoint,
+            "trained_on_loco": card.trained_on_loco if trained is None else trained.trained_on_loco,
         }
     )
 

@@ -12,9 +12,10 @@ from transformers import PreTrainedTokenizerFast
 from transformers.utils import logging
 
 from loco.errors import LocoError
-from loco.files import replacing_folder
+from loco.files import replacing_folder, write_atomically
 from loco.models.checkpoints import CheckpointTool, Features
 from loco.tokens.reference import vocabulary
+from loco.training.card import TRAINING_CARD, training_card
 
 from .checkpoint import load_either
 from .configuration import M2BertConfig
@@ -27,7 +28,7 @@ class M2BertTool:
     """Writes folders with ``config.json``, ``model.safetensors`` and the tokenizer.
 
     The tokenizer is the checkpoint's own where one lies beside it, else bert-base-uncased's, where the checkpoint has
-    its number of words; without either, none is written.
+    its number of words; without either, none is written. What the model was trained on (``loco.json``) goes with it.
     """
 
     def convert(self, source: Path, target: Path, *, allow_pickle: bool) -> str:
@@ -54,10 +55,13 @@ def _refuse_existing(target: Path) -> None:
 def _written(model: M2BertModel | M2BertForMaskedLM, source: Path, target: Path) -> str:
     config = cast(M2BertConfig, model.config)
     tokenizer = _tokenizer(source, config.vocab_size)
+    trained = training_card(source)
     with replacing_folder(target) as fresh, _without_bars():
         model.save_pretrained(fresh)
         if tokenizer is not None:
             tokenizer.save_pretrained(fresh)
+        if trained is not None:
+            write_atomically(fresh / TRAINING_CARD, (trained.model_dump_json(indent=2) + "\n").encode())
     kind = "that embeds texts" if isinstance(model, M2BertModel) else "that predicts masked tokens"
     return f"an M2-BERT {kind}, window {config.max_position_embeddings:,}" + (
         "" if tokenizer else ", without tokenizer"

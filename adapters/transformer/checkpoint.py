@@ -104,7 +104,8 @@ def hub_configs(repo: str, commit: str, read: Read = read_configs) -> tuple[Conf
     wanted = [name for name in names if _CONFIGS.fullmatch(name) or name in (_SENTENCES, METADATA)]
     if not wanted:
         raise LocoError(f"{repo} holds no config.json, so it is no transformer. Take another model.")
-    return read(repo, fetched(repo, commit, wanted)), names
+    trained = [TRAINING_CARD] if TRAINING_CARD in names else []
+    return read(repo, fetched(repo, commit, [*wanted, *trained])), names
 
 
 def local_contents(configs: Configs) -> str:

@@ -97,7 +97,7 @@ def _card(
         if pooling not in get_args(PoolingMode):
             raise LocoError(f"{configs.name} says nothing about pooling: pass --pooling cls, mean or last.")
     query, document = configs.prompts()
-    trained = training_card(configs.folder) if checkpoint is not None else None
+    trained = training_card(configs.folder)
     parameters: dict[str, bool | int | float | str] = {
         **({"hub": name} if checkpoint is None else {}),
         **({"pooling": pooling} if pooling else {}),

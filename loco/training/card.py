@@ -60,11 +60,11 @@ class TrainingCard(Part):
 
 
 def training_card(folder: Path) -> TrainingCard | None:
-    """The card in a model's folder, None for a folder without one.
+    """The card in a model's folder, or beside a file with its weights; None where there is none.
 
     Raises LocoError for a card that cannot be read: what such a model has seen is not known.
     """
-    path = folder / TRAINING_CARD
+    path = (folder.parent if folder.is_file() else folder) / TRAINING_CARD
     try:
         with path.open("rb") as stream:
             content = stream.read(_LARGEST_BYTES + 1)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import fnmatch
 import gzip
+import hashlib
 import json
+import os
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
+
+from pydantic import ValidationError
 
 from loco.errors import LocoError, one_line
 from loco.hub import explained, no_connection, patiently
@@ -24,6 +28,7 @@ _PARAGRAPHS = (".txt", ".txt.gz")
 _KINDS = (*_LINES, ".parquet", *_PARAGRAPHS)
 _ROWS_AT_ONCE = 64
 _SHOWN = 100
+_MOST_LISTED = 200  # files of a corpus in a card, which stays small
 # The corpora of the paper, as the hub has them: data set, branch, files, and how many rows make a document. A row of
 # BookCorpus is a sentence, and nothing tells where a book ends.
 _PUBLISHED = {
@@ -58,7 +63,9 @@ class Corpus:
     together: int = 1
 
     def described(self) -> ReadFrom:
-        """What a card says of it: every file by its SHA-256, or files of the hub by their commit."""
+        """What a card says of it: every file by its SHA-256 (one over all where they are many), or those of the hub by
+        their commit. Raises LocoError for names that no card can hold.
+        """
         first = self.shards[0]
         if first.repo:
             files = {first.repo: first.commit, "files": str(len(self.shards))}
@@ -67,7 +74,15 @@ class Corpus:
             root = Path(self.name).expanduser()
             names = [path.relative_to(root).as_posix() if root.is_dir() else path.name for path in paths]
             files = {name: f"sha256:{hashed(path)}" for name, path in zip(names, paths, strict=True)}
-        return ReadFrom(name=Path(self.name).name[:200], weight=self.weight, files=files)
+            if len(files) > _MOST_LISTED:
+                listed = "".join(f"{digest}  {name}\n" for name, digest in files.items())
+                together = hashlib.sha256(listed.encode("utf-8", "surrogateescape")).hexdigest()
+                files = {"files": str(len(files)), "all of them": f"sha256:{together}"}
+        own = Path(os.path.abspath(Path(self.name).expanduser())).name  # noqa: PTH100  # a link's own, and for "." too
+        try:
+            return ReadFrom(name=own[:200] or "/", weight=self.weight, files=files)
+        except ValidationError as error:
+            raise LocoError(f"The name of {self.name!a}, or of a file in it, is no plain text. Rename it.") from error
 
 
 def corpora(asked: Sequence[str]) -> list[Corpus]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,8 +26,8 @@ class Triples:
     """Rows (query, positive, negative), each a place in ``queries`` or ``documents``: shape (rows, 3).
 
     ``groups``: the distinct texts of each document, as a number that equal texts share. ``relevant``: for each query
-    the groups of its relevant documents. ``notes`` tell what is otherwise than asked for; ``counts`` has how many
-    queries each task gives.
+    the groups of its relevant documents, and of those of queries with the same text. ``notes`` tell what is otherwise
+    than asked for; ``counts`` has how many queries each task gives.
     """
 
     queries: Sequence[str]
@@ -48,8 +48,8 @@ def triples(
     hard: Retriever | None = None,
 ) -> Triples:
     """For each query and each of its relevant documents, ``negatives`` rows with as many documents that are neither
-    relevant to it nor equal to one that is: drawn at random from the same task, without one coming twice; or, with a
-    retriever, those that it ranks highest.
+    relevant to it (or to a query of the same text) nor equal to one that is: drawn at random from the same task,
+    without one coming twice; or, with a retriever, those that it ranks highest.
 
     ``most_queries`` bounds the queries of a task, drawn at random. ``leave_out`` are (task, query id) not to be trained
     on. Each task is drawn for itself, whatever the others are. A task with fewer documents gives as many as it has,
@@ -73,9 +73,12 @@ def triples(
         chosen = _chosen(train, most_queries, leave_out, drawn)
         ranked = _ranked(train, hard, negatives)
         fewest = negatives
+        answers: dict[bytes, set[int]] = {}  # of equal queries together: what one is answered by is wrong for none
+        for identifier, text in train.queries:
+            answers.setdefault(digest(text), set()).update(here[_positives(train, places, identifier)].tolist())
         for identifier, text in chosen:
-            positives = [places[document] for document, grade in train.qrels[identifier].items() if grade > 0]
-            theirs = frozenset(here[positives].tolist())
+            positives = _positives(train, places, identifier)
+            theirs = frozenset(answers[digest(text)])
             others = np.flatnonzero(~np.isin(here, list(theirs)))
             if not len(others):
                 raise LocoError(
@@ -103,6 +106,10 @@ def triples(
     return Triples(
         queries, documents, np.array(rows, dtype=np.int64), np.array(groups), relevant, tuple(notes), tuple(counts)
     )
+
+
+def _positives(train: TaskData, places: Mapping[str, int], query: str) -> list[int]:
+    return [places[document] for document, grade in train.qrels[query].items() if grade > 0]
 
 
 def number_of(text: str) -> int:

@@ -17,7 +17,7 @@ from loco.training.corpora import Corpus, corpora
 from loco.training.families import Features, MaskedFamily, masked_family
 from loco.training.options import Pretraining
 from loco.training.pairs import number_of
-from loco.training.run import Outcome, Work, finished, hash_of, leads, working
+from loco.training.run import TOKENIZER, Outcome, Work, finished, hash_of, leads, working
 from loco.training.samples import SHORTEST, Marks, Mixture, masked
 from loco.training.vocabulary import train_wordpiece
 
@@ -30,7 +30,6 @@ FAMILY = "m2bert"
 EVALUATED = 64  # samples held out
 
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
-_TOKENIZER = "tokenizer.json"
 _ROUND = 8  # what tables of words are filled up to a multiple of
 
 Say = Callable[[str], None]
@@ -126,13 +125,13 @@ def pretrain(
             with trainer.quiet():
                 family.save_masked(made.cpu(), words, folder)
 
-        earlier = training_card(start) if start is not None and start.is_dir() else None
+        earlier = None if start is None else training_card(start)
         card = TrainingCard(
             schema_version=1,
             made_by="loco pretrain",
             trained_on_loco=earlier is not None and earlier.trained_on_loco,
             corpora=tuple(described),
-            start="random weights" if start is None else f"{start.name}@{_hashed_start(start)}"[:200],
+            start="random weights" if start is None else f"{_plain(start.name)[:160]}@{_hashed_start(start)}",
             start_card=earlier,
             settings={
                 name: ", ".join(map(str, value)) if isinstance(value, list) else value
@@ -167,7 +166,7 @@ def _tokenizer(
 ) -> PreTrainedTokenizerFast:
     if vocabulary is None:
         return family.tokenizer(source)
-    made = work.folder / _TOKENIZER
+    made = work.folder / TOKENIZER
     if not made.is_file():
         say(f"Making a vocabulary of {vocabulary:,} tokens.")
         train_wordpiece(read, vocabulary, made)
@@ -216,8 +215,12 @@ def _hashed_start(start: Path) -> str:
     raise LocoError(f"There is no checkpoint {start}: name a folder with {_WEIGHTS[0]}, or a file.")
 
 
+def _plain(name: str) -> str:
+    return "".join(sign if sign.isprintable() else "?" for sign in name)
+
+
 def _hashed_tokenizer(source: Path) -> str:
-    file = source / _TOKENIZER if source.is_dir() else source
+    file = source / TOKENIZER if source.is_dir() else source
     if not file.is_file():
-        raise LocoError(f"There is no {_TOKENIZER} at {source}.")
+        raise LocoError(f"There is no {TOKENIZER} at {source}.")
     return f"sha256:{hashed(file)}"

@@ -17,20 +17,23 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from loco.errors import LocoError
-from loco.files import check_writable, replacing_folder, write_atomically
+from loco.files import check_writable, clear_errors, replacing_folder, write_atomically
 from loco.training.card import TRAINING_CARD, TrainingCard, training_card
 
 RUN = "run.json"
 CURVE = "training.jsonl"
+TOKENIZER = "tokenizer.json"  # a vocabulary made for the run
 
 _CHECKPOINT = re.compile(r"checkpoint-(\d+)")
 _SHOWN = 120
+_LOCK = ".lock"
+_MAKERS = ("loco train", "loco pretrain")
 
 
 class TrainingInterrupted(Exception):  # noqa: N818
@@ -80,7 +83,15 @@ class Work:
                 shutil.rmtree(old, ignore_errors=True)
 
     def finish(self, save: Callable[[Path], None], card: TrainingCard) -> Outcome:
-        """Write the model with ``save``, its card and its curve as ``out``, in one rename; the run's folder goes."""
+        """Write the model with ``save``, its card and its curve as ``out``, in one rename; the run's folder goes.
+
+        Raises LocoError where something has been put there since the run began.
+        """
+        if os.path.lexists(self.out):
+            raise LocoError(
+                f"{self.out} was made by something else meanwhile and is left as it is. Move it away and run the"
+                " command again: what was trained is kept."
+            )
         with replacing_folder(self.out) as fresh:
             with said_plainly(self.out):
                 save(fresh)
@@ -88,7 +99,7 @@ class Work:
             for file in filter(Path.is_file, fresh.rglob("*")):  # safetensors' are readable to their owner alone
                 file.chmod(fresh.stat().st_mode & 0o666)
             write_atomically(fresh / TRAINING_CARD, (card.model_dump_json(indent=2) + "\n").encode())
-        shutil.rmtree(self.folder, ignore_errors=True)
+        _discard(self.folder)
         return Outcome(self.out, card)
 
 
@@ -97,6 +108,8 @@ def finished(out: Path, identity: Mapping[str, Any]) -> TrainingCard | None:
 
     Raises LocoError where the place is taken by anything else.
     """
+    if out.name == "..":
+        raise LocoError(f"{out} is the name of no new folder. Choose another --out.")
     if not os.path.lexists(out):
         return None
     card = training_card(out) if out.is_dir() else None
@@ -109,25 +122,26 @@ def finished(out: Path, identity: Mapping[str, Any]) -> TrainingCard | None:
 def working(out: Path, identity: Mapping[str, Any]) -> Iterator[Work]:
     """The folder of a run, locked: a new one, or that of the same run when it was stopped.
 
-    Raises LocoError where a run with other settings has been left there, or one is under way.
+    Raises LocoError where a run with other settings has been left there, one is under way, or it is no run's folder.
     """
     from filelock import FileLock, Timeout
 
     folder = out.with_name(f"{out.name}.training")
+    _refuse_foreign(folder)
     check_writable(folder)
     work = Work(out, folder, hash_of(identity))
     if not leads():  # another process of the same training, on another GPU
         yield work
         return
     try:
-        with FileLock(folder / ".lock", timeout=0):
+        with FileLock(folder / _LOCK, timeout=0):
             _check_same(work, identity)
             work.keep_newest()
             try:
                 yield work
             except BaseException:
                 if work.newest() is None:  # nothing is lost
-                    shutil.rmtree(folder, ignore_errors=True)
+                    _discard(folder)
                 raise
     except Timeout:
         raise LocoError(
@@ -175,9 +189,11 @@ def _check_same(work: Work, identity: Mapping[str, Any]) -> None:
         pass
     except (OSError, ValueError, RecursionError) as error:
         raise LocoError(f"{path} is damaged. Remove the folder {path.parent} to begin anew.") from error
+    if theirs is not None and not (isinstance(theirs, dict) and theirs.get("made by") in _MAKERS):
+        raise LocoError(f"{path} is of no run of loco's, so {path.parent} is left as it is. Choose another --out.")
     if theirs != mine and work.newest() is None:
-        for left in work.folder.glob("[!.]*.json*"):  # of a run that was killed before its first checkpoint
-            left.unlink(missing_ok=True)
+        for name in (RUN, CURVE, TOKENIZER):  # of a run that was killed before its first checkpoint
+            (work.folder / name).unlink(missing_ok=True)
         write_atomically(path, (json.dumps(mine, indent=2, sort_keys=True) + "\n").encode())
         return
     if theirs != mine:
@@ -185,6 +201,33 @@ def _check_same(work: Work, identity: Mapping[str, Any]) -> None:
             f"{path.parent} holds a run that was stopped, and {_difference(theirs, mine)}. Run its own command to go"
             " on, choose another --out, or remove that folder."
         )
+
+
+def _refuse_foreign(folder: Path) -> None:
+    """Raise LocoError for a folder with anything in it that is not a run's: it would go with the run."""
+    with clear_errors(folder):
+        if not folder.is_dir() or (folder / RUN).exists():
+            return
+        names = sorted(path.name for path in folder.iterdir())
+    strange = [name for name in names if name != _LOCK and not name.startswith(f".{RUN}.")]
+    if strange:
+        raise LocoError(
+            f"{folder} is where the run would be kept, and holds something else ({strange[0][:_SHOWN]!r}). Choose"
+            " another --out."
+        )
+
+
+def _discard(folder: Path) -> None:
+    """Delete what a run has written, and its folder if nothing else is in it."""
+    for checkpoint in (*_checkpoints(folder), *folder.glob(".checkpoint-*")):
+        shutil.rmtree(checkpoint, ignore_errors=True)
+    names = (RUN, CURVE, TOKENIZER)
+    halves = (half for name in names for half in folder.glob(f".{name}.*"))  # of files that a kill cut off
+    for file in (*(folder / name for name in names), *halves, folder / _LOCK):
+        with suppress(OSError):
+            file.unlink()
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def _difference(theirs: Any, mine: Any, where: str = "") -> str:
