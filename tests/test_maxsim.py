@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loco.rank import maxsim as module
+from loco.rank import nearest
 from loco.rank.maxsim import best_by_maxsim
 from loco.rank.nearest import Blocks, VectorError, Vectors
 from loco.rank.ranking import Float32, Hit, Integers, Pool
@@ -80,7 +81,7 @@ def test_hits_are_those_of_two_loops_whatever_the_blocks(
     promised = plain(queries, documents, ids, k)
     assert found(queries, documents, ids, k) == promised
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "_SPARE", spare)
+        patch.setattr(nearest, "_SPARE", spare)
         patch.setattr(module, "_PIECE", piece)
         patch.setattr(module, "_LEAST_PIECE", min(piece, 3))
         patch.setattr(module, "_BLOCK_TEXTS", at_once)
@@ -106,7 +107,7 @@ def test_equal_documents_tie_exactly_wherever_they_stand(dim: int) -> None:
 
 
 def test_thousands_of_ties_at_the_last_place_fall_by_id(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_SPARE", 10)
+    monkeypatch.setattr(nearest, "_SPARE", 10)
     twin = normal(1, 3, 16)
     documents = dealt(np.tile(twin, (3000, 1)), [3] * 3000)
     names = [f"{i:04}" for i in range(3000)]

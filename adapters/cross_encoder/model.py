@@ -22,8 +22,8 @@ from loco.models.runtime import Runtime
 from loco.rank.ranking import Float32
 
 from ..transformer.checkpoint import Checkpoint, obtain
-from ..transformer.devices import devices_of, dtype_of
-from ..transformer.loading import loading
+from ..transformer.devices import devices_of, dtype_of, fitting
+from ..transformer.loading import check_weights, loading
 from ..transformer.model import code_of
 from ..transformer.replicas import Replicas
 from ..transformer.tokens import Tokenizer
@@ -145,20 +145,9 @@ def cross_encoder(card: ModelCard, runtime: Runtime) -> CrossEncoder:
             model_kwargs={"dtype": dtype, "use_safetensors": None if checkpoint.pickled else True},
             processor_kwargs=dict(configs.frame),
         ).eval()
-    missing = sorted({key for report in reports for key in report["missing_keys"]})
-    if missing:
-        shown = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
-        raise LocoError(
-            f"{configs.name} lacks some of its weights ({shown}), which would be random numbers: "
-            "get the checkpoint again, or save it with the class that its config.json names."
-        )
-    try:
+    check_weights(configs.name, {key for report in reports for key in report["missing_keys"]})
+    with fitting(configs.name, devices[0], dtype):
         return CrossEncoder(card, checkpoint, loaded[0], devices, runtime.batch_tokens)
-    except (MemoryError, torch.OutOfMemoryError) as error:
-        raise LocoError(
-            f"{configs.name} does not fit into the memory of {devices[0]} in {dtype}. "
-            "Choose another --device, or half precision with --dtype bfloat16."
-        ) from error
 
 
 def _filled(rows: Sequence[TokenIds], filler: int) -> torch.Tensor:

@@ -23,7 +23,7 @@ from loco.models.runtime import Runtime
 from loco.rank.ranking import Float32
 
 from ..transformer.checkpoint import Checkpoint, obtain
-from ..transformer.devices import devices_of, dtype_of
+from ..transformer.devices import devices_of, dtype_of, fitting
 from ..transformer.loading import check_complete, check_output, loading, weights_in
 from ..transformer.model import BATCH_TOKENS, BATCH_TOKENS_ON_GPU, code_of, usable
 from ..transformer.replicas import Replicas
@@ -162,13 +162,8 @@ def late_encoder(card: ModelCard, runtime: Runtime) -> LateEncoder:
             f"{configs.positions}. Mend the card."
         )
     model = _loaded(checkpoint, dtype)
-    try:
+    with fitting(configs.name, devices[0], dtype):
         return LateEncoder(card, parameters, checkpoint, model, devices, runtime.batch_tokens)
-    except (MemoryError, torch.OutOfMemoryError) as error:
-        raise LocoError(
-            f"{configs.name} does not fit into the memory of {devices[0]} in {dtype}. "
-            "Choose another --device, or half precision with --dtype bfloat16."
-        ) from error
 
 
 def prompts_of(model: MultiVectorEncoder) -> dict[Role, str]:

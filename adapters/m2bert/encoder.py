@@ -22,7 +22,7 @@ from loco.rank.ranking import Float32
 from loco.tasks.sources.files import hashed
 from loco.tokens.reference import reference_tokenizer
 
-from ..transformer.devices import devices_of, dtype_of
+from ..transformer.devices import devices_of, dtype_of, fitting
 from ..transformer.hub import fetched
 from ..transformer.replicas import Replicas
 from ..transformer.tokens import TokenizedText, Tokenizer
@@ -142,7 +142,7 @@ def m2bert_encoder(card: ModelCard, runtime: Runtime) -> M2BertEncoder:
         raise LocoError(f"The card of model '{card.name}' says no max_tokens. Mend the card.")
     devices = devices_of(runtime)
     dtype = dtype_of(runtime, devices[0])
-    try:
+    with fitting(card.name, devices[0], dtype):
         source = source_of(card, parameters)
         model = _model(card, parameters, card.max_tokens, source, runtime)
         config = cast(M2BertConfig, model.config)
@@ -150,11 +150,6 @@ def m2bert_encoder(card: ModelCard, runtime: Runtime) -> M2BertEncoder:
         tokenizer = _tokenizer(card, parameters, source, config.vocab_size)
         cast(torch.nn.Module, model).to(dtype)
         return M2BertEncoder(card, parameters, model, tokenizer, contents, devices, runtime.batch_tokens)
-    except (MemoryError, torch.OutOfMemoryError) as error:
-        raise LocoError(
-            f"{card.name} does not fit into the memory of {devices[0]} in {dtype}. "
-            "Choose another --device, or half precision with --dtype bfloat16."
-        ) from error
 
 
 def _model(card: ModelCard, parameters: Parameters, window: int, source: Path, runtime: Runtime) -> M2BertModel:

@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 
 from loco.errors import LocoError, one_line
 from loco.models.runtime import Runtime
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@contextmanager
+def fitting(name: str, device: torch.device, dtype: torch.dtype) -> Iterator[None]:
+    """Raise a LocoError for a model that finds no memory on a device."""
+    try:
+        yield
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        raise LocoError(
+            f"{name} does not fit into the memory of {device} in {dtype}. "
+            "Choose another --device, or half precision with --dtype bfloat16."
+        ) from error
 
 
 def devices_of(runtime: Runtime) -> list[torch.device]:

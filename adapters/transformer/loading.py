@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from contextlib import contextmanager
 from typing import Any
 
@@ -103,7 +103,12 @@ def check_complete(name: str, reports: list[Mapping[str, Any]]) -> None:
             f"{name} holds weights of layers that its config.json does not have ({beyond[0]}): "
             "mend config.json, or get the checkpoint again."
         )
-    missing = sorted({key for report in reports for key in report["missing_keys"] if not _UNUSED.search(key)})
+    check_weights(name, {key for report in reports for key in report["missing_keys"] if not _UNUSED.search(key)})
+
+
+def check_weights(name: str, lacking: Set[str]) -> None:
+    """Raise LocoError where a checkpoint called ``name`` lacks weights, which loading then draws at random."""
+    missing = sorted(lacking)
     if missing:
         shown = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
         raise LocoError(

@@ -22,7 +22,7 @@ from loco.models.runtime import Runtime
 from loco.rank.ranking import Float32
 
 from .checkpoint import Checkpoint, obtain
-from .devices import devices_of, dtype_of
+from .devices import devices_of, dtype_of, fitting
 from .loading import load_modules
 from .replicas import Replicas
 from .settings import Parameters, parameters_of
@@ -168,13 +168,8 @@ def transformer_encoder(card: ModelCard, runtime: Runtime) -> TransformerEncoder
         )
     modules = load_modules(checkpoint, parameters, dtype)
     _check_tail(checkpoint.configs.name, parameters, modules)
-    try:
+    with fitting(checkpoint.configs.name, devices[0], dtype):
         return TransformerEncoder(card, parameters, checkpoint, modules, devices, runtime.batch_tokens)
-    except (MemoryError, torch.OutOfMemoryError) as error:
-        raise LocoError(
-            f"{checkpoint.configs.name} does not fit into the memory of {devices[0]} in {dtype}. "
-            "Choose another --device, or half precision with --dtype bfloat16."
-        ) from error
 
 
 def _check_tail(name: str, parameters: Parameters, modules: Sequence[torch.nn.Module]) -> None:

@@ -46,7 +46,6 @@ _BLOCK_TEXTS = 256
 _PIECE = 512  # rows of documents, and of queries, in one product: what a core's cache holds
 _LEAST_PIECE = 64  # rows of queries, where there are fewer than the cores could share
 _PAIR_BYTES = 4 << 20  # of float64 at once
-_SPARE = 1024  # candidates a query may have beyond twice its k before they are thinned out
 _LEAST_LENGTH = 2.0**-100  # a scaled row that is shorter is rounded by more, relative to its length, than others are
 
 
@@ -151,17 +150,8 @@ class _Search:
 
     def _few(self, queries: Queries, i: int, candidates: Candidates) -> Candidates:
         """The candidates of query i, thinned out if they are many."""
-        enough = 2 * self._k + _SPARE
-        if len(candidates) <= enough:
-            return candidates
-        candidates = candidates.thinned(self._k)
-        if len(candidates) <= enough:
-            return candidates
-        # So many lie so close together that only their scores tell them apart, or the ids where those are equal.
-        (scores,) = self._scores(queries.one(i), [candidates.texts])
-        best = self._pool.best(candidates.texts, scores, self._k)
-        exact = scores[best].astype(np.float64) * queries.units[i]
-        return Candidates(candidates.texts[best], exact, np.zeros(len(best)), float(exact.min()))
+        unit = float(queries.units[i])
+        return candidates.few(self._pool, self._k, unit, lambda texts: self._scores(queries.one(i), [texts])[0])
 
     def _hits(self, texts: Integers, scores: Float32) -> list[Hit]:
         best = self._pool.best(texts, scores, self._k)

@@ -14,7 +14,7 @@ out if the upper end of its interval lies below the k-th greatest lower end. The
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any, Protocol
@@ -271,6 +271,22 @@ class Candidates:
         keep = self.estimates + self.errors >= threshold
         return Candidates(self.texts[keep], self.estimates[keep], self.errors[keep], threshold)
 
+    def few(self, pool: Pool, k: int, unit: float, scores: Callable[[Integers], Float32]) -> Candidates:
+        """These, thinned out if they are many. ``scores`` gives those of some texts, as they are defined; times
+        ``unit`` they are comparable with the estimates.
+        """
+        enough = 2 * k + _SPARE
+        if len(self) <= enough:
+            return self
+        thinned = self.thinned(k)
+        if len(thinned) <= enough:
+            return thinned
+        # So many lie so close together that only their scores tell them apart, or the ids where those are equal.
+        found = scores(thinned.texts)
+        best = pool.best(thinned.texts, found, k)
+        exact = found[best].astype(np.float64) * unit
+        return Candidates(thinned.texts[best], exact, np.zeros(len(best)), float(exact.min()))
+
 
 class _Search:
     """The documents, ready to be searched."""
@@ -332,17 +348,8 @@ class _Search:
 
     def _few(self, queries: Queries, i: int, candidates: Candidates) -> Candidates:
         """The candidates of query i, thinned out if they are many."""
-        enough = 2 * self._k + _SPARE
-        if len(candidates) <= enough:
-            return candidates
-        candidates = candidates.thinned(self._k)
-        if len(candidates) <= enough:
-            return candidates
-        # So many lie so close together that only their scores tell them apart, or the ids where those are equal.
-        scores = self._scores(queries.one(i), candidates.texts)
-        best = self._pool.best(candidates.texts, scores, self._k)
-        exact = scores[best].astype(np.float64) * queries.units[i]
-        return Candidates(candidates.texts[best], exact, np.zeros(len(best)), float(exact.min()))
+        unit = float(queries.units[i])
+        return candidates.few(self._pool, self._k, unit, lambda texts: self._scores(queries.one(i), texts))
 
     def _hits(self, query: Queries, candidates: Candidates) -> list[Hit]:
         """The best of a query's candidates."""
