@@ -170,7 +170,7 @@ def test_a_query_that_is_tested_is_found_in_any_task_white_space_aside(data: Pat
         {"a": ["x"], "b": ["y"]},
     )
     found = leaks([train], data)
-    assert found.queries == {("qmsum", "a")}
+    assert found.queries == {(0, "a")}
     assert "query 'a' of qmsum.train is query 'q9' of gov_report" in found.told
     assert found.documents == 1
     made = triples([train], 1, None, 0, found.queries)
@@ -181,7 +181,7 @@ def test_a_query_that_is_tested_in_another_variant_is_found_too(data: Path) -> N
     tested = small_task({"q9": "asked elsewhere"}, qrels={"q9": {"d1": 1}})
     write_task(replace(tested, variant="release"), data)
     found = leaks([made_task({"a": "asked elsewhere"}, {"x": "text one", "y": "two"}, {"a": ["x"]})], data)
-    assert found.queries == {("qmsum", "a")}
+    assert found.queries == {(0, "a")}
     assert found.told.endswith("is query 'q9' of qmsum (release)")
 
 
@@ -244,8 +244,14 @@ def test_a_card_comes_back_as_it_was_written(tmp_path: Path) -> None:
     assert described(None) == ""
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"schema_version": 2}', "[" * 100_000, "x" * (1 << 20) + "x"])
+@pytest.mark.parametrize("content", ["", "{", '{"made_by": "loco train"}', "[" * 100_000, "x" * (1 << 20) + "x"])
 def test_a_damaged_card_is_told_and_never_taken_for_none(content: str, tmp_path: Path) -> None:
     (tmp_path / TRAINING_CARD).write_text(content)
     with pytest.raises(LocoError, match=r"loco\.json is .*get the folder again"):
         training_card(tmp_path)
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", '{"tool": "another", "version": 3}'])
+def test_a_file_of_that_name_from_another_tool_is_no_card(content: str, tmp_path: Path) -> None:
+    (tmp_path / TRAINING_CARD).write_text(content)
+    assert training_card(tmp_path) is None

@@ -410,10 +410,10 @@ def test_what_does_not_fit_goes_on_in_half_the_micro_batch(
     forward = M2BertForMaskedLM.forward
     most = 2
 
-    def cramped(self: Any, input_ids: Any = None, labels: Any = None) -> Any:
+    def cramped(self: Any, input_ids: Any = None, attention_mask: Any = None, labels: Any = None) -> Any:
         if len(input_ids) > most:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return forward(self, input_ids, labels=labels)
+        return forward(self, input_ids, attention_mask, labels=labels)
 
     monkeypatch.setattr(M2BertForMaskedLM, "forward", cramped)
     made = pretrained(corpus(home), home / "cramped")

@@ -60,11 +60,17 @@ def train_command(
         str | None, typer.Option("--teacher", metavar="MODEL", help="Whose vectors to learn, for --loss prototype.")
     ] = None,
     negatives: Annotated[
-        int, typer.Option("--negatives", metavar="N", min=1, help="For each query and relevant document.")
+        int,
+        typer.Option(
+            "--negatives", metavar="N", min=0, help="For each query and relevant document; 0 for --loss ranking alone."
+        ),
     ] = 32,
     negatives_from: Annotated[
         str, typer.Option("--negatives-from", metavar="NAME", help="random, or bm25 for the ones it ranks highest.")
     ] = "random",
+    one_task: Annotated[
+        bool, typer.Option("--one-task", help="With --loss ranking: every batch from one train split.")
+    ] = False,
     max_queries: Annotated[
         int | None, typer.Option("--max-queries", metavar="N", min=1, help="Of a task, drawn at random.")
     ] = None,
@@ -125,6 +131,7 @@ def train_command(
         micro_batch=micro_batch,
         negatives=negatives,
         negatives_from=negatives_from,  # type: ignore[arg-type]
+        one_task=one_task,
         max_queries=max_queries,
         epochs=epochs,
         max_steps=max_steps,
@@ -212,7 +219,7 @@ def pretrain_command(
     ] = None,
     window: Annotated[
         int | None,
-        typer.Option("--window", metavar="N", help="Tokens read at once; with --start a multiple of its own."),
+        typer.Option("--window", metavar="N", min=1, help="Tokens read at once; with --start a multiple of its own."),
     ] = None,
     features: Annotated[
         Literal["tiled", "fresh"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Literal
 
@@ -17,7 +18,9 @@ _LARGEST_BYTES = 1 << 20
 
 
 class TrainedOn(Part):
-    """A task's split that a model was trained on: how many of its queries, and by what contents."""
+    """A task's split that a model was trained on, or pretrained on as texts: how many of its queries, and by what
+    contents.
+    """
 
     task: Name
     variant: Variant
@@ -60,7 +63,8 @@ class TrainingCard(Part):
 
 
 def training_card(folder: Path) -> TrainingCard | None:
-    """The card in a model's folder, or beside a file with its weights; None where there is none.
+    """The card in a model's folder, or beside a file with its weights; None where there is none, or a JSON file of that
+    name which does not say that loco made it.
 
     Raises LocoError for a card that cannot be read: what such a model has seen is not known.
     """
@@ -75,6 +79,8 @@ def training_card(folder: Path) -> TrainingCard | None:
     remedy = "It says what the model was trained on: get the folder again."
     if len(content) > _LARGEST_BYTES:
         raise LocoError(f"{path} is larger than any card that loco writes. {remedy}")
+    if _of_others(content):
+        return None
     try:
         return TrainingCard.model_validate_json(content)
     except ValidationError as error:
@@ -83,13 +89,24 @@ def training_card(folder: Path) -> TrainingCard | None:
         raise LocoError(f"{path} is damaged ({where}: {problem['msg']}). {remedy}") from error
 
 
+def _of_others(content: bytes) -> bool:
+    """Whether a file is whole and of another tool."""
+    try:
+        said = json.loads(content)
+    except (ValueError, RecursionError):
+        return False
+    ours = {"made_by", "trained_on_loco"}
+    return not (isinstance(said, dict) and ours & said.keys())
+
+
 def described(card: TrainingCard | None) -> str:
     """What a model's description says of its training, to stand behind it; nothing without a card."""
     if card is None:
         return ""
-    if card.made_by == "loco pretrain":
+    if card.made_by == "loco pretrain" and not card.trained_on:
         return "; pretrained by loco"
-    tasks = [trained.task for trained in card.trained_on]
+    made = "pretrained" if card.made_by == "loco pretrain" else "trained"
+    tasks = list(dict.fromkeys(trained.task for trained in card.trained_on))
     variants = sorted({trained.variant for trained in card.trained_on})
     named = ", ".join(tasks) if len(tasks) <= 3 else f"{len(tasks)} tasks"
-    return f"; trained by loco on {named} ({', '.join(variants)})"
+    return f"; {made} by loco on {named} ({', '.join(variants)})"

@@ -18,8 +18,9 @@ from pydantic import ValidationError
 
 from loco.errors import LocoError, one_line
 from loco.hub import explained, no_connection, patiently
+from loco.tasks.data import Manifest
 from loco.tasks.sources.files import hashed
-from loco.training.card import ReadFrom
+from loco.training.card import ReadFrom, TrainedOn
 
 FIELD = "text"
 
@@ -111,6 +112,23 @@ def documents(path: Path, start: int = 0, together: int = 1) -> Iterator[str]:
         raise LocoError(f"Cannot read {path}: {one_line(error)}.") from error
 
 
+def train_splits(read: Sequence[Corpus]) -> tuple[TrainedOn, ...]:
+    """The train splits of built tasks that corpora are made of, with how many of their queries and documents."""
+    found: dict[Path, TrainedOn] = {}
+    for path in (Path(shard.name) for corpus in read for shard in corpus.shards if not shard.repo):
+        role = path.name.partition(".")[0]
+        if role not in ("queries", "documents"):
+            continue
+        try:
+            manifest = Manifest.model_validate(_manifest(path.parent))
+            about = manifest.model_dump(include={"task", "variant", "split", "content"})
+            before = found.get(path.parent) or TrainedOn(**about, queries=0, documents=0)
+        except ValidationError:  # of no task of ours
+            continue
+        found[path.parent] = before.model_copy(update={role: getattr(manifest.counts, role)})
+    return tuple(found.values())
+
+
 def _read(path: Path) -> Iterator[str]:
     name = path.name.lower()
     if name.endswith(".parquet"):
@@ -182,11 +200,11 @@ def _opened(path: Path) -> Any:
 
 def _weighted(asked: str) -> tuple[str, float]:
     name, sign, behind = asked.rpartition("=")
-    if not sign or Path(asked).exists():
-        return asked, 1.0
     try:
+        if not sign or Path(asked).exists():
+            return asked, 1.0
         weight = float(behind)
-    except ValueError:
+    except (OSError, ValueError):  # no name a file can have, or no number
         return asked, 1.0
     if not 0 < weight < float("inf"):
         raise LocoError(f"--from {asked}: {behind} is no weight. Give a number above 0, or leave the corpus out.")
@@ -204,7 +222,8 @@ def _corpus(name: str, weight: float) -> Corpus:
         return Corpus(name, weight, _published(name), together)
     if not exists:
         raise LocoError(f"There is no corpus {name}: neither a file nor a folder, nor one of {', '.join(_PUBLISHED)}.")
-    files = [path] if path.is_file() else sorted(each for each in path.rglob("*") if each.name.lower().endswith(_KINDS))
+    inside = (each for each in path.rglob("*") if each.name.lower().endswith(_KINDS) and each.is_file())
+    files = [path] if path.is_file() else sorted(inside)
     if path.is_file() and not path.name.lower().endswith(_KINDS):
         raise LocoError(f"{name} is of no kind that is read. There are: {', '.join(_KINDS)}.")
     for file in files:
@@ -219,12 +238,17 @@ def _corpus(name: str, weight: float) -> Corpus:
 
 def _refuse_test_split(file: Path) -> None:
     """Raise LocoError for a file of a built task that is tested on."""
-    try:
-        manifest = json.loads((file.parent / "manifest.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return
+    manifest = _manifest(file.parent)
     if isinstance(manifest, dict) and manifest.get("split") == "test":
         raise LocoError(f"{file} is of a test split, which nothing is trained on: name the folder of its train split.")
+
+
+def _manifest(folder: Path) -> Any:
+    """What stands in the manifest of a folder, None without one."""
+    try:
+        return json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
 
 
 def _published(name: str) -> tuple[Shard, ...]:

@@ -64,11 +64,11 @@ def train(
     family = sentence_family(card.family)
     trains = [read_task(folder, variant, task, "train") for folder in train_data or (data,) for task in tasks]
     learnt = _teacher(teacher)
-    identity = _identity(card, trains, chosen, learnt, drop_overlap)
+    found = _checked(trains, data, drop_overlap, say)
+    identity = _identity(card, trains, chosen, learnt, found)
     done = finished(out, identity)
     if done is not None:
         return Outcome(out, done, reused=True)
-    found = _checked(trains, data, drop_overlap, say)
     with working(out, identity) as work:
         made = _examples(trains, chosen, found)
         for note in made.notes:
@@ -152,7 +152,7 @@ def _finished(work: Work, save: Callable[[Path], None], card: TrainingCard) -> O
 
 
 def _identity(
-    card: ModelCard, trains: Sequence[TaskData], chosen: Finetuning, teacher: ModelCard | None, drop_overlap: bool
+    card: ModelCard, trains: Sequence[TaskData], chosen: Finetuning, teacher: ModelCard | None, found: Leaks
 ) -> dict[str, Any]:
     """All that decides the weights."""
     return {
@@ -160,7 +160,7 @@ def _identity(
         "model": card.identity.model_dump(mode="json", include={"name", "revision", "max_tokens", "parameters"}),
         "data": [[train.card.name, train.variant, train.content.model_dump()] for train in trains],
         "teacher": None if teacher is None else [teacher.name, teacher.revision],
-        "drop overlap": drop_overlap,
+        "left out": sorted(found.queries),  # what is tested may have grown since
         "settings": chosen.deciding,
     }
 

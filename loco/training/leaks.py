@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,13 +14,14 @@ from loco.tasks.data import VARIANTS, TaskData, built_tasks, not_built, read_tas
 
 @dataclass(frozen=True)
 class Leaks:
-    """What train splits share with test splits, by text, white space aside.
+    """What train splits share with test splits, by text; white space, case and how letters are encoded aside.
 
-    ``queries``: (train task, query id) of each query that is tested too; ``told`` says of the first where.
+    ``queries``: (number of the train split, query id) of each query that is tested too; ``told`` says of the first
+    where.
     ``documents`` counts distinct texts of train documents that stand in a test pool.
     """
 
-    queries: frozenset[tuple[str, str]]
+    queries: frozenset[tuple[int, str]]
     told: str
     documents: int
 
@@ -29,24 +31,29 @@ def leaks(trains: Sequence[TaskData], data: Path) -> Leaks:
 
     Raises LocoError where a task's own test split is not built, so that nothing could be found, or is damaged.
     """
-    queries: dict[bytes, list[tuple[str, str]]] = {}
-    for train in trains:
+    queries: dict[bytes, list[tuple[int, str]]] = {}
+    for number, train in enumerate(trains):
         for identifier, text in train.queries:
-            queries.setdefault(digest(text), []).append((train.card.name, identifier))
-    documents = {digest(text) for train in trains for text in train.documents.texts}
-    shared: set[tuple[str, str]] = set()
+            queries.setdefault(_same(text), []).append((number, identifier))
+    documents = {_same(text) for train in trains for text in train.documents.texts}
+    shared: set[tuple[int, str]] = set()
     seen: set[bytes] = set()
     told = ""
     for test in _tests(trains, data):
         for identifier, text in test.queries:
-            same = queries.get(digest(text), [])
+            same = queries.get(_same(text), [])
             if same and not told:
-                task, mine = same[0]
-                told = f"query '{mine}' of {task}.train is query '{identifier}' of {test.card.name}"
+                number, mine = same[0]
+                told = f"query '{mine}' of {trains[number].card.name}.train is query '{identifier}' of {test.card.name}"
                 told += "" if test.variant in {train.variant for train in trains} else f" ({test.variant})"
             shared.update(same)
-        seen |= documents.intersection(map(digest, test.documents.texts))
+        seen |= documents.intersection(map(_same, test.documents.texts))
     return Leaks(frozenset(shared), told, len(seen))
+
+
+def _same(text: str) -> bytes:
+    """What texts have in common that most models read as one."""
+    return digest(unicodedata.normalize("NFKC", text).casefold())
 
 
 def _tests(trains: Sequence[TaskData], data: Path) -> Iterable[TaskData]:

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch.utils.data import IterableDataset
 from transformers import PreTrainedModel, TrainingArguments
@@ -194,8 +195,9 @@ def _predicted(batch: Mapping[str, Any]) -> int:
 
 
 def collated(rows: Sequence[Sample], window: int, pad: int) -> dict[str, torch.Tensor]:
-    """Samples filled up to the window, each tensor of shape (samples, window)."""
-    values = {"input_ids": pad, "labels": IGNORED}
+    """Samples filled up to the window, each tensor of shape (samples, window); the mask says what is no filling."""
+    values = {"input_ids": pad, "attention_mask": 0, "labels": IGNORED}
+    shown = [{**row, "attention_mask": np.ones_like(row["input_ids"])} for row in rows]
     return {
-        name: torch.from_numpy(padded([row[name] for row in rows], window, value)) for name, value in values.items()
+        name: torch.from_numpy(padded([row[name] for row in shown], window, value)) for name, value in values.items()
     }

@@ -28,7 +28,9 @@ class Finetuning:
     - ``batch``: examples a step. Pairs and texts are accumulated from micro-batches; documents of a ranking batch are
       compared with each other, however small its micro-batches.
     - ``micro_batch``: examples that go through the model at once.
-    - ``negatives``: for each query and relevant document, ``negatives_from`` where.
+    - ``negatives``: for each query and relevant document, ``negatives_from`` where. 0, for "ranking" alone, leaves the
+      documents of the other queries of a batch.
+    - ``one_task``: whether all of a "ranking" batch comes from one train split, whose documents are hard to tell apart.
     - ``max_queries``: of a task, drawn at random; None for all.
     - ``epochs``, ``max_steps``: how long; the fewer steps hold.
     - ``lr``, ``warm_up``, ``weight_decay``, ``clip``: AdamW under a learning rate that rises over that share of the
@@ -41,6 +43,7 @@ class Finetuning:
     micro_batch: int = 1
     negatives: int = 32
     negatives_from: NegativesFrom = "random"
+    one_task: bool = False
     max_queries: int | None = None
     epochs: int = 1
     max_steps: int | None = None
@@ -56,7 +59,11 @@ class Finetuning:
 
     def __post_init__(self) -> None:
         _check_choices(self, loss=LOSSES, negatives_from=get_args(NegativesFrom), dtype=DTYPES, device=DEVICES)
-        _check_sizes(self, "batch", "micro_batch", "negatives", "epochs", "save_every")
+        _check_sizes(self, "batch", "micro_batch", "epochs", "save_every")
+        if self.loss != "ranking" or self.negatives:
+            _check_sizes(self, "negatives")
+        if self.one_task and self.loss != "ranking":
+            raise LocoError("--one-task is for --loss ranking, whose batches count: leave it out.")
         for name in ("max_queries", "max_steps"):
             if getattr(self, name) is not None:
                 _check_sizes(self, name)

@@ -13,7 +13,7 @@ from loco.environment import recorded
 from loco.errors import LocoError, one_line
 from loco.tasks.sources.files import hashed
 from loco.training.card import TrainingCard, training_card
-from loco.training.corpora import Corpus, corpora
+from loco.training.corpora import Corpus, corpora, train_splits
 from loco.training.families import Features, MaskedFamily, masked_family
 from loco.training.options import Pretraining
 from loco.training.pairs import number_of
@@ -66,8 +66,9 @@ def pretrain(
         raise LocoError("--tokenizer and --vocabulary exclude each other: leave out one.")
     family = masked_family(FAMILY)
     read = corpora(sources)
+    _refuse_inside(out, read)
     held_out = corpora([evaluation])[0] if evaluation is not None else None
-    wanted = {**(shape or {}), **({"max_position_embeddings": window} if window and start is None else {})}
+    wanted = {**(shape or {}), **({"max_position_embeddings": window} if window is not None and start is None else {})}
     described = [corpus.described() for corpus in read]
     identity = {
         "made by": "loco pretrain",
@@ -83,7 +84,8 @@ def pretrain(
     if done is not None:
         return Outcome(out, done, reused=True)
     with working(out, identity) as work:
-        words = _tokenizer(family, work, read, tokenizer or start, vocabulary, say)
+        beside = start.parent if start is not None and start.is_file() else start
+        words = _tokenizer(family, work, read, tokenizer or beside, vocabulary, say)
         words.backend_tokenizer.no_truncation()
         words.backend_tokenizer.no_padding()
         ids = _marks(words)
@@ -126,10 +128,13 @@ def pretrain(
                 family.save_masked(made.cpu(), words, folder)
 
         earlier = None if start is None else training_card(start)
+        trained_on = train_splits(read)
         card = TrainingCard(
             schema_version=1,
             made_by="loco pretrain",
-            trained_on_loco=earlier is not None and earlier.trained_on_loco,
+            trained_on_loco=any(split.variant != "imported" for split in trained_on)
+            or (earlier is not None and earlier.trained_on_loco),
+            trained_on=trained_on,
             corpora=tuple(described),
             start="random weights" if start is None else f"{_plain(start.name)[:160]}@{_hashed_start(start)}",
             start_card=earlier,
@@ -159,6 +164,13 @@ def read_shape(path: Path) -> dict[str, Any]:
         raise LocoError(f"{file} describes a {str(said['model_type'])[:80]}, no M2-BERT.")
     said.pop("long_conv_l_max", None)  # the window by its other name
     return said
+
+
+def _refuse_inside(out: Path, read: Sequence[Corpus]) -> None:
+    """Raise LocoError where what is made would be read as texts, by this run when it goes on or by the next one."""
+    for folder in (Path(corpus.name).expanduser() for corpus in read if not corpus.shards[0].repo):
+        if folder.is_dir() and out.resolve().is_relative_to(folder.resolve()):
+            raise LocoError(f"{out} would lie in {folder}, which is read as texts. Choose another --out.")
 
 
 def _tokenizer(

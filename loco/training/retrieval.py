@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,13 +14,15 @@ from sentence_transformers.sentence_transformer.losses import (
     CachedMultipleNegativesRankingLoss,
     CosineSimilarityLoss,
     MSELoss,
+    MultipleNegativesRankingLoss,
 )
 from torch.utils.data import DataLoader, Dataset
 
+from loco.errors import LocoError
 from loco.rank.ranking import Float32
 from loco.training.options import Finetuning
 from loco.training.pairs import Triples, batches_without_answers, order
-from loco.training.run import Work
+from loco.training.run import Work, processes
 from loco.training.trainer import WholeTrainer, arguments, bfloat16
 
 
@@ -51,32 +52,38 @@ class Examples(Dataset[dict[str, Any]]):
             return {"text": made.texts[number], "label": made.vectors[number]}
         # Each negative makes a pair of its own and one with the positive, so that both weigh the same; SPEC 4.4.
         row, negative_pair = divmod(number, 2) if self._loss == "orthogonal" else (number, 0)
-        query, positive, negative = made.rows[row].tolist()
+        query, *documents = made.rows[row].tolist()
         asked = {"query": self._query + made.queries[query]}
+        texts = [self._document + made.documents[document] for document in documents]
         if self._loss == "orthogonal":
-            document = negative if negative_pair else positive
-            return {**asked, "document": self._document + made.documents[document], "label": 1.0 - negative_pair}
-        return {
-            **asked,
-            "positive": self._document + made.documents[positive],
-            "negative": self._document + made.documents[negative],
-        }
+            return {**asked, "document": texts[negative_pair], "label": 1.0 - negative_pair}
+        return {**asked, **dict(zip(("positive", "negative"), texts, strict=False))}
 
 
 class Batches:
-    """The batches of an epoch, as numbers of examples: the same for an epoch and a seed, wherever training goes on."""
+    """The batches of an epoch, as numbers of examples: the same for an epoch and a seed, wherever training goes on.
+
+    Processes take turns at them and get as many each; examples too many for that are left out.
+    """
 
     def __init__(self, examples: Examples, made: Triples | Prototypes, chosen: Finetuning, size: int) -> None:
-        self.batch_size, self.drop_last = size, False
-        self._count, self._seed, self._epoch = len(examples), chosen.seed, 0
+        self.batch_size, self.drop_last = None, False  # had they a size, accelerate would pass over shorter ones
+        self._size, self._seed, self._epoch = size, chosen.seed, 0
+        self._examples = len(examples)
+        self.count = self._examples // processes() * processes()
         self._fixed: list[list[list[int]]] | None = None
         if isinstance(made, Triples) and chosen.loss == "ranking":  # what goes together does not depend on the epoch
-            found = batches_without_answers(made, chosen.seed, 0, chosen.batch)
-            self._fixed = [parts for batch in found if (parts := _parts(batch, chosen.batch // size))]
+            found = batches_without_answers(made, chosen.seed, 0, chosen.batch, chosen.one_task)
+            self._fixed = [parts for batch in found if (parts := _parts(batch, processes()))]
+            if not self._fixed:
+                raise LocoError(
+                    "No two queries go into a batch together, so there is nothing to tell their documents from: take"
+                    " --negatives 1 or more."
+                )
 
     def __len__(self) -> int:
         if self._fixed is None:
-            return math.ceil(self._count / self.batch_size)
+            return math.ceil(self.count / (self._size * processes())) * processes()
         return sum(map(len, self._fixed))
 
     def __iter__(self) -> Iterator[list[int]]:
@@ -84,19 +91,20 @@ class Batches:
             for place in order(self._seed, self._epoch, len(self._fixed)):
                 yield from self._fixed[place]
             return
-        numbers = order(self._seed, self._epoch, self._count).tolist()
-        for start in range(0, self._count, self.batch_size):
-            yield numbers[start : start + self.batch_size]
+        numbers = order(self._seed, self._epoch, self._examples)[: self.count].tolist()
+        together = self._size * processes()
+        for start in range(0, self.count, together):
+            yield from _parts(numbers[start : start + together], processes())
 
     def set_epoch(self, epoch: int) -> None:
         """Which epoch comes next."""
         self._epoch = epoch
 
 
-def _parts(batch: list[int], processes: int) -> list[list[int]]:
+def _parts(batch: list[int], parts: int) -> list[list[int]]:
     """A batch in as many equal parts as there are processes; rows too many are left out."""
-    each = len(batch) // processes
-    return [batch[start : start + each] for start in range(0, each * processes, each)] if each else []
+    each = len(batch) // parts
+    return [batch[start : start + each] for start in range(0, each * parts, each)] if each else []
 
 
 class RetrievalTrainer(WholeTrainer, SentenceTransformerTrainer):
@@ -130,15 +138,15 @@ class RetrievalTrainer(WholeTrainer, SentenceTransformerTrainer):
         """See :meth:`WholeTrainer.share`; a loss that compares whole batches comes in one."""
         if self.args.gradient_accumulation_steps == 1:
             return 1.0
-        per_epoch = math.ceil(len(self.examples) / self.batch)
+        per_epoch = math.ceil(self.batches.count / self.batch)
         start = self.state.global_step % per_epoch * self.batch
         here = next(value for name, value in inputs.items() if name.endswith("input_ids"))
-        return len(here) * int(self.args.world_size) / min(self.batch, len(self.examples) - start)
+        return len(here) * int(self.args.world_size) / min(self.batch, self.batches.count - start)
 
 
 def steps_of(examples: Examples, made: Triples | Prototypes, chosen: Finetuning) -> int:
     """How many steps a run takes."""
-    per_epoch = len(Batches(examples, made, chosen, chosen.batch))  # of one process; a few less on several
+    per_epoch = len(Batches(examples, made, chosen, max(1, chosen.batch // processes()))) // processes()
     return min(per_epoch * chosen.epochs, chosen.max_steps or per_epoch * chosen.epochs)
 
 
@@ -153,13 +161,19 @@ def trainer(
 ) -> RetrievalTrainer:
     """A trainer of a model, for micro-batches of a size."""
     together = chosen.loss == "ranking"  # its batch is one, whatever micro-batches it is computed in
-    processes = int(os.environ.get("WORLD_SIZE", "1"))
-    size = max(1, chosen.batch // processes) if together else micro_batch
+    size = max(1, chosen.batch // processes()) if together else micro_batch
+
+    def ranking() -> Any:
+        """The same loss with what one pass over a batch needs in memory, or less of it and a second pass."""
+        if size <= micro_batch:
+            return MultipleNegativesRankingLoss(model, gather_across_devices=processes() > 1)
+        return CachedMultipleNegativesRankingLoss(
+            model, mini_batch_size=micro_batch, gather_across_devices=processes() > 1
+        )
+
     losses: dict[str, Any] = {
         "orthogonal": lambda: CosineSimilarityLoss(model),
-        "ranking": lambda: CachedMultipleNegativesRankingLoss(
-            model, mini_batch_size=micro_batch, gather_across_devices=processes > 1
-        ),
+        "ranking": ranking,
         "prototype": lambda: MSELoss(model),
     }
     settings = arguments(
@@ -170,7 +184,7 @@ def trainer(
         steps=steps,
         max_steps=steps,
         learning_rate=chosen.lr,
-        warmup_steps=math.ceil(chosen.warm_up * steps),
+        warmup_steps=min(math.ceil(chosen.warm_up * steps), steps - 1),  # whose first is made with a rate of 0
         weight_decay=chosen.weight_decay,
         max_grad_norm=chosen.clip,
         seed=chosen.seed,

@@ -149,6 +149,11 @@ def working(out: Path, identity: Mapping[str, Any]) -> Iterator[Work]:
         ) from None
 
 
+def processes() -> int:
+    """How many processes train together."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
 def leads() -> bool:
     """Whether this process is the one that writes, of those that train together."""
     return os.environ.get("RANK", "0") == "0"

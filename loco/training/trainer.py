@@ -22,10 +22,11 @@ from transformers.trainer_callback import PrinterCallback
 from transformers.utils import logging as transformers_logging
 
 from loco.errors import LocoError
-from loco.files import clear_errors
-from loco.training.run import TrainingInterrupted, Work, leads, said_plainly
+from loco.files import clear_errors, write_atomically
+from loco.training.run import TrainingInterrupted, Work, leads, processes, said_plainly
 
 WEIGHTS = "model.safetensors"
+UNSAID = "unsaid.json"
 
 _LINES = 1000  # of the curve of a run, at most
 
@@ -98,7 +99,9 @@ class WholeTrainer(Trainer):
                 self.accelerator.wait_for_everyone()
                 super()._save_checkpoint(model, trial)
                 whole = self._fresh / name
+                unsaid = self._unsaid()
                 if leads():
+                    write_atomically(whole / UNSAID, json.dumps(unsaid).encode())
                     self.save_more(whole)
                 self.accelerator.wait_for_everyone()
                 if leads():
@@ -112,6 +115,20 @@ class WholeTrainer(Trainer):
             self._fresh = None
         if leads():
             self.work.keep_newest()
+
+    def _unsaid(self) -> dict[str, float]:
+        """The losses since the curve's last line, added up, and its step."""
+        total = self.accelerator.gather(self._tr_loss.reshape(1)).mean()
+        return {"total": float(total), "line": self._globalstep_last_logged}
+
+    def go_on_with(self, checkpoint: Path) -> None:
+        """Take up the curve where a checkpoint has left it: its next line counts the steps before that too."""
+        try:
+            unsaid = json.loads((checkpoint / UNSAID).read_text(encoding="utf-8"))
+            self._tr_loss += float(unsaid["total"])
+            self._globalstep_last_logged = int(unsaid["line"])
+        except FileNotFoundError:  # of a version that did not write it: the line is of fewer steps
+            return
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         folder = Path(output_dir or self._get_output_dir(None))
@@ -137,12 +154,11 @@ def arguments(kind: type[TrainingArguments], work: Work, *, micro_batch: int, ba
 
     Raises LocoError for a batch that micro-batches on so many processes do not make up, and for a GPU that is not here.
     """
-    processes = int(os.environ.get("WORLD_SIZE", "1"))
-    accumulated, rest = divmod(batch, micro_batch * processes)
+    accumulated, rest = divmod(batch, micro_batch * processes())
     if rest or accumulated < 1:
         raise LocoError(
-            f"A batch of {batch} is not made of micro-batches of {micro_batch} on {processes} processes: choose a batch"
-            " that is a multiple."
+            f"A batch of {batch} is not made of micro-batches of {micro_batch} on {processes()} processes: choose a"
+            " batch that is a multiple."
         )
     if settings.pop("device") == "cuda" and not torch.cuda.is_available():
         raise LocoError("There is no GPU here that torch can use: leave out --device.")
@@ -224,6 +240,8 @@ def _run(work: Work, steps: int, trainer: WholeTrainer, label: str) -> tuple[Any
         return trainer.model, _last_loss(newest)
     trainer.remove_callback(PrinterCallback)  # the curve is in a file, and the bar is ours
     watch = _Watch(work, steps, label)
+    if newest is not None:
+        watch.begin = lambda: trainer.go_on_with(newest)
     trainer.add_callback(watch)
     with watch.stopping(), quiet():
         trainer.train(resume_from_checkpoint=None if newest is None else str(newest))
@@ -244,6 +262,7 @@ class _Watch(TrainerCallback):
 
     def __init__(self, work: Work, steps: int, label: str) -> None:
         self.stopped = False
+        self.begin: Callable[[], None] = lambda: None  # once the trainer has put its counters back
         self._work, self._steps, self._label = work, steps, label
         self._bar: Any = None
         self._task: Any = None
@@ -271,6 +290,7 @@ class _Watch(TrainerCallback):
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Write the curve up to the checkpoint: what was logged behind it happens again."""
+        self.begin()
         if not leads():
             return
         with clear_errors(self._work.curve), self._work.curve.open("w", encoding="utf-8") as stream:
