@@ -201,6 +201,34 @@ def test_padding_changes_an_embedding_and_the_mask_does_not() -> None:
         assert torch.equal(encoder.embed(padded, mask), encoder.embed(padded))
 
 
+@pytest.mark.parametrize("pool_all", [False, True])
+@pytest.mark.parametrize("mode", ["embedding", "differentiated", "checkpointed"])
+@settings(max_examples=8, deadline=None)
+@given(lengths=st.lists(st.integers(1, 24), min_size=1, max_size=3), filled=st.integers(0, 5), seed=seeds)
+def test_without_padding_to_the_window_a_text_is_read_as_if_alone(
+    pool_all: bool, mode: str, lengths: list[int], filled: int, seed: int
+) -> None:
+    encoder = _model(pool_all=pool_all, pad_to_window=False).double().train(mode != "embedding")
+    if mode == "checkpointed":
+        encoder.gradient_checkpointing_enable({"use_reentrant": False})
+    width = min(24, max(lengths) + filled)
+    ids = _ids(len(lengths), width, seed)
+    mask = (torch.arange(width) < torch.tensor(lengths)[:, None]).long()
+    results = []
+    for batch in ([(ids, mask)], [(row[:length][None], None) for row, length in zip(ids, lengths, strict=True)]):
+        encoder.zero_grad()
+        with torch.set_grad_enabled(mode != "embedding"):
+            embedded = torch.cat([encoder.embed(*each) for each in batch])
+        if mode != "embedding":
+            embedded.square().sum().backward()
+        pooled = torch.cat([encoder(*each).pooler_output for each in batch])
+        assert apart(pooled, embedded) < 1e-9
+        results.append([embedded, *(weight.grad for weight in encoder.parameters() if weight.grad is not None)])
+    together, alone = results
+    assert len(together) == len(alone)
+    assert max(apart(*pair) for pair in zip(together, alone, strict=True)) < 1e-7
+
+
 def test_more_tokens_than_the_window_are_refused() -> None:
     with pytest.raises(LocoError, match="reads 1 to 24 tokens at once, not 25"):
         _model().embed(_ids(1, 25))

@@ -62,6 +62,8 @@ class M2BertConfig(PreTrainedConfig):
       odd and at least 3.
     - ``hyena_w``, ``hyena_w_mod``: the frequency the sines start from, and a fixed factor on it.
     - ``pool_all``: pool by the mean over the mask instead of by position 0.
+    - ``pad_to_window``: texts are padded to the window, as the released models' are, and pads read like any other text.
+      If false, a text is read at its own length, whatever it is padded to; ours, not the reference's.
     - ``hidden_dropout_prob``, ``layer_norm_eps``, ``initializer_range``, ``pad_token_id``: as in BERT.
 
     Other options of the reference are accepted where they say what the released models say.
@@ -88,6 +90,7 @@ class M2BertConfig(PreTrainedConfig):
     hyena_w: float | int = 10
     hyena_w_mod: float | int = 1
     pool_all: bool = False
+    pad_to_window: bool = True
     tie_word_embeddings: bool = True
 
     def __post_init__(self, **kwargs: Any) -> None:
@@ -110,7 +113,7 @@ class M2BertConfig(PreTrainedConfig):
         not_negative = ["layer_norm_eps", "initializer_range"]
         wrong += self._unlike(not_negative, lambda said: _is_number(said) and said >= 0, "a number from 0 on")
         wrong += self._unlike(["hidden_dropout_prob"], lambda said: _is_number(said) and 0 <= said <= 1, "from 0 to 1")
-        wrong += self._unlike(["pool_all"], lambda said: isinstance(said, bool), "true or false")
+        wrong += self._unlike(["pool_all", "pad_to_window"], lambda said: isinstance(said, bool), "true or false")
         if wrong:
             return wrong
         blocks, words = self.monarch_mlp_nblocks, range(self.vocab_size)

@@ -1,4 +1,4 @@
-"""M2-BERT as an encoder of loco: token ids, always padded to the window, to the pooled output."""
+"""M2-BERT as an encoder of loco: token ids, padded to the window if the model is, to the pooled output."""
 
 from __future__ import annotations
 
@@ -90,7 +90,8 @@ class M2BertEncoder:
 
     def encode(self, inputs: Sequence[Input]) -> list[Float32]:
         """For each input its vector, shape (1, H). Raises MemoryError for a batch that does not fit."""
-        ids = np.full((len(inputs), self._window), self._padding, dtype=np.int64)
+        width = self._window if self.traits.padding == "window" else max(len(each.content) for each in inputs)
+        ids = np.full((len(inputs), width), self._padding, dtype=np.int64)
         mask = np.zeros_like(ids)
         for row, seen, each in zip(ids, mask, inputs, strict=True):
             row[: len(each.content)] = each.content
@@ -162,6 +163,11 @@ def _model(card: ModelCard, parameters: Parameters, window: int, source: Path, r
         raise LocoError(
             f"{source} is for a window of {found} tokens, and {card.name} has {window}: take the matching model."
         )
+    expected = "window" if cast(M2BertConfig, model.config).pad_to_window else "longest"
+    if parameters.padding != expected:
+        raise LocoError(
+            f"{source} has padding '{expected}', and {card.name} '{parameters.padding}': take the matching model."
+        )
     return model
 
 
@@ -175,6 +181,8 @@ def source_of(card: ModelCard, parameters: Parameters) -> Path:
     """The file or folder on this machine with the weights, downloaded now at the latest; none for random ones."""
     if card.checkpoint is not None:
         return Path(card.checkpoint).expanduser()
+    if parameters.bundled is not None:
+        return Path(__file__).with_name(parameters.bundled)
     if parameters.hub is None or parameters.weights is None:
         return Path()
     own = {CONFIG: parameters.config, TOKENIZER: parameters.tokenizer}
@@ -183,8 +191,12 @@ def source_of(card: ModelCard, parameters: Parameters) -> Path:
 
 
 def _shape(config: M2BertConfig) -> str:
-    """All of a configuration that decides a vector."""
+    """All of a configuration that decides a vector. What came later is left out where it says what was always so:
+    vectors that are stored and recorded stay what they are known by.
+    """
     said = config.to_dict()
+    if config.pad_to_window:
+        del said["pad_to_window"]
     return json.dumps({name: said[name] for name in sorted(M2BertConfig.__annotations__) if name in said})
 
 

@@ -22,7 +22,7 @@ class MonarchMixer(nn.Module):
 
     ``short`` is a causal depthwise convolution with three taps. The second long convolution is a residual path: it
     reads the layer's own input and is not gated. There is neither a residual sum nor a LayerNorm around the mixer, and
-    no mask.
+    no mask but for models that are not padded to their window.
     """
 
     def __init__(self, config: M2BertConfig) -> None:
@@ -34,22 +34,27 @@ class MonarchMixer(nn.Module):
         self.filter_fn2 = ImplicitFilter(config)
         self.out_linear = nn.Linear(width, width)
 
-    def forward(self, u: Tensor) -> Tensor:
-        """The layer's input to the MLP's input, both of shape (B, L, H)."""
+    def forward(self, u: Tensor, mask: Tensor | None = None) -> Tensor:
+        """The layer's input to the MLP's input, both of shape (B, L, H).
+
+        ``mask``, shape (B, L): 1 for what is read and 0 for what follows, which no other position then sees.
+        """
         length = u.shape[1]
+        u = _read(u, mask, -1)
         projected = self.in_linear(u).transpose(1, 2)
         x1, x2, v = self.short_filter(projected)[..., :length].chunk(3, dim=1)
-        y = x2 * self.filter_fn(x1 * v) + self.filter_fn2(u.transpose(1, 2))
+        y = x2 * self.filter_fn(_read(x1 * v, mask, 1)) + self.filter_fn2(u.transpose(1, 2))
         a: Tensor = self.out_linear(y.transpose(1, 2))
         return a
 
-    def first(self, u: Tensor) -> Tensor:
+    def first(self, u: Tensor, mask: Tensor | None = None) -> Tensor:
         """The output at position 0 alone, shape (B, L, H) to (B, H).
 
         A long convolution is there one weighted sum over the tokens. x1 and v are needed at every position, x2 only at
         the first, where the short filter sees one token.
         """
         length, width = u.shape[1:]
+        u = _read(u, mask, -1)
         weight, bias = self.in_linear.weight, self.in_linear.bias
         short, short_bias = self.short_filter.weight, cast(Tensor, self.short_filter.bias)
 
@@ -60,7 +65,14 @@ class MonarchMixer(nn.Module):
         x1, v = part(slice(width)), part(slice(2 * width, None))
         middle = slice(width, 2 * width)
         x2 = short_bias[middle] + short[middle, 0, -1] * linear(u[:, 0], weight[middle], bias[middle])
-        gated = (x1 * v * self.filter_fn.taps_on_first(length)).sum(-1)
+        gated = (_read(x1 * v, mask, 1) * self.filter_fn.taps_on_first(length)).sum(-1)
         y = x2 * gated + (u.transpose(1, 2) * self.filter_fn2.taps_on_first(length)).sum(-1)
         a: Tensor = self.out_linear(y.to(u.dtype))
         return a
+
+
+def _read(signal: Tensor, mask: Tensor | None, axis: int) -> Tensor:
+    """A signal, 0 where its mask, shape (B, L), is; ``axis`` is that of the channels. A convolution adds nothing there:
+    it gives every position before what it gives without the rest.
+    """
+    return signal if mask is None else signal * mask.unsqueeze(axis).to(signal.dtype)

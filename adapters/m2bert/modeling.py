@@ -54,9 +54,9 @@ class M2BertLayer(GradientCheckpointingLayer):
         self.attention = MonarchMixer(config)
         self.mlp = MonarchGLU(config)
 
-    def forward(self, x: Tensor, first: bool = False) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor | None = None, first: bool = False) -> Tensor:
         """Hidden states of shape (B, L, H) to the next ones, or with ``first`` to those at position 0, (B, H)."""
-        mixed = self.attention.first(x) if first else self.attention(x)
+        mixed = self.attention.first(x, mask) if first else self.attention(x, mask)
         hidden: Tensor = self.mlp(mixed)
         return hidden
 
@@ -68,30 +68,33 @@ class M2BertEncoder(nn.Module):
         super().__init__()
         self.layer = nn.ModuleList(M2BertLayer(config) for _ in range(config.num_hidden_layers))
 
-    def forward(self, x: Tensor, hidden_states: list[Tensor] | None = None) -> Tensor:
-        """The last hidden states, shape (B, L, H); those before each layer and after the last go to the list."""
+    def forward(self, x: Tensor, hidden_states: list[Tensor] | None = None, mask: Tensor | None = None) -> Tensor:
+        """The last hidden states, shape (B, L, H); those before each layer and after the last go to the list.
+
+        With a ``mask`` of shape (B, L) what it is 0 for, behind a text, is not seen from the text.
+        """
         layers = self._layers()
-        if fast.applies(layers, x):
+        if mask is None and fast.applies(layers, x):
             return fast.encode(layers, x, hidden_states)
         for layer in layers:
             if hidden_states is not None:
                 hidden_states.append(x)
-            x = layer(x)
+            x = layer(x, mask)
         if hidden_states is not None:
             hidden_states.append(x)
         return x
 
-    def first(self, x: Tensor) -> Tensor:
+    def first(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """The last hidden state at position 0 alone, shape (B, H): the last layer need not make the others.
 
         x is used up: its memory may be written to.
         """
         layers = self._layers()
-        if fast.applies(layers, x):
+        if mask is None and fast.applies(layers, x):
             return fast.encode_first(layers, x)
         for layer in layers[:-1]:
-            x = layer(x)
-        hidden: Tensor = layers[-1](x, first=True)
+            x = layer(x, mask)
+        hidden: Tensor = layers[-1](x, mask, first=True)
         return hidden
 
     def _layers(self) -> list[M2BertLayer]:
@@ -157,7 +160,8 @@ class M2BertModel(M2BertPreTrainedModel):
     """The encoder: token ids to hidden states and to one embedding a text.
 
     No mask reaches the layers: padding is text like any other, and a text padded further is embedded differently. Pad
-    to the window, or to whatever length the weights were trained at.
+    to the window, or to whatever length the weights were trained at. Where the configuration does not pad to the
+    window, the layers read a text as if no pads followed it.
     """
 
     def __init__(self, config: M2BertConfig, add_pooling_layer: bool = True) -> None:
@@ -187,10 +191,13 @@ class M2BertModel(M2BertPreTrainedModel):
     ) -> BaseModelOutputWithPooling | tuple[Any, ...]:
         """Token ids of shape (B, L), L at most the window, to hidden states (B, L, H) and the pooled output (B, H).
 
-        ``attention_mask`` matters to pooling by the mean only. Raises LocoError for more tokens than the window.
+        ``attention_mask`` matters to pooling by the mean only, or where pads are not read.
+        Raises LocoError for more tokens than the window.
         """
         every: list[Tensor] | None = [] if _asked(output_hidden_states, self.config.output_hidden_states) else None
-        hidden = self.encoder(self._embedded(input_ids, token_type_ids, inputs_embeds), every)
+        hidden = self.encoder(
+            self._embedded(input_ids, token_type_ids, inputs_embeds), every, self._read(attention_mask)
+        )
         pooled = None
         if self.pooler is not None:
             pooled = self.pooler(masked_mean(hidden, attention_mask) if self.config.pool_all else hidden[:, 0])
@@ -210,10 +217,19 @@ class M2BertModel(M2BertPreTrainedModel):
             raise LocoError(
                 "This M2-BERT has no pooling layer, so it makes no embeddings: load one with pooler weights."
             )
-        x = self._embedded(input_ids, token_type_ids, None)
-        pooled = masked_mean(self.encoder(x), attention_mask) if self.config.pool_all else self.encoder.first(x)
+        x, read = self._embedded(input_ids, token_type_ids, None), self._read(attention_mask)
+        if self.config.pool_all:
+            pooled = masked_mean(self.encoder(x, mask=read), attention_mask)
+        else:
+            pooled = self.encoder.first(x, read)
         embedding: Tensor = self.pooler(pooled)
         return embedding
+
+    def _read(self, attention_mask: Tensor | None) -> Tensor | None:
+        """What the layers are told of pads: nothing where there are none, or where they are text like any other."""
+        if attention_mask is None or self.config.pad_to_window or bool(attention_mask.all()):
+            return None
+        return attention_mask
 
     def _embedded(
         self, input_ids: Tensor | None, token_type_ids: Tensor | None, inputs_embeds: Tensor | None

@@ -48,6 +48,8 @@ def card_of(
     trained = training_card(configs.folder)
     of_authors = checkpoint is None and configs.name.startswith(_AUTHORS)
     parameters: dict[str, Any] = {"config": "own", "tokenizer": tokenizer, "cut": "hard"}
+    if configs.transformer.get("pad_to_window") is False:
+        parameters["padding"] = "longest"
     if checkpoint is None:
         weights = next((file for file in WEIGHT_FILES if file in published), None)
         if weights is None:
@@ -80,7 +82,7 @@ def with_weights(card: ModelCard, checkpoint: str | None, init: str | None, seed
         raise LocoError("--checkpoint and --init exclude each other: leave out one.")
     if seed is not None and init is None:
         raise LocoError("--seed is for --init random: leave it out.")
-    kept = {name: value for name, value in card.parameters.items() if name not in ("hub", "weights")}
+    kept = {name: value for name, value in card.parameters.items() if name not in ("hub", "weights", "bundled")}
     if checkpoint is None:
         if init != "random":
             raise LocoError(f"--init {init} is nothing that weights can start from: the only one is random.")
