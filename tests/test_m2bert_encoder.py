@@ -22,15 +22,19 @@ from transformers import AutoModel, AutoTokenizer
 from typer.testing import CliRunner
 
 import loco
+import loco_adapters.m2bert
 from loco.cli import app
 from loco.encode.encoding import room
 from loco.errors import LocoError
 from loco.models.registry import load_model, model_card, model_cards, settled, strategies_of
 from loco.models.runtime import Runtime
+from loco.tasks.builders import mini
+from loco.tasks.card import task_card
 from loco.tasks.data import write_task
 from loco.tokens.reference import reference_tokenizer
+from loco.training.card import training_card
 from loco_adapters.m2bert import M2BertConfig, M2BertForMaskedLM, M2BertModel
-from loco_adapters.m2bert.encoder import M2BertEncoder
+from loco_adapters.m2bert.encoder import M2BertEncoder, bert_tokenizer
 from loco_adapters.m2bert.sentence import modules
 
 WINDOW = 24
@@ -86,6 +90,30 @@ def test_a_short_text_is_padded_to_the_window_and_pooled_as_the_model_does(
     expected = reference(folder, [reference_tokenizer().encode(text).ids for text in texts])
     assert np.abs(vectors(encoder, texts) - expected).max() < 1e-6
     assert (encoder.traits.padding, encoder.traits.max_tokens, encoder.traits.dim) == ("window", WINDOW, 16)
+
+
+def test_a_model_that_is_not_padded_reads_a_text_alike_alone_and_in_any_batch(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    M2BertModel(small(pad_to_window=False, pool_all=True)).save_pretrained(tmp_path / "unpadded")
+    encoder = loaded(tmp_path / "unpadded")
+    texts = ["a red cat", "", "Déjà vu, again?", LONG]
+    together = vectors(encoder, texts)
+    assert encoder.traits.padding == "longest"
+    assert np.abs(together - np.concatenate([vectors(encoder, [text]) for text in texts])).max() < 1e-6
+    model = AutoModel.from_pretrained(tmp_path / "unpadded").eval()
+    with torch.inference_mode():
+        alone = model(torch.tensor([reference_tokenizer().encode(texts[0]).ids])).pooler_output.numpy()
+    assert np.abs(together[:1] - alone).max() < 1e-6
+    bert_tokenizer().save_pretrained(tmp_path / "unpadded")
+    sentences = SentenceTransformer(modules=modules(tmp_path / "unpadded"), device="cpu")
+    assert np.abs(sentences.encode(texts[:3]) - together[:3]).max() < 1e-6
+
+
+def test_a_card_that_says_another_padding_than_the_model_is_told(folder: Path) -> None:
+    card = model_card(str(folder))
+    wrong = card.model_copy(update={"parameters": {**card.parameters, "padding": "longest"}})
+    with pytest.raises(LocoError, match=r"has padding 'window', and small 'longest'"):
+        load_model(wrong)
 
 
 def test_a_text_longer_than_the_window_loses_its_closing_sep_and_nothing_else(
@@ -176,7 +204,11 @@ def test_it_is_evaluated_in_pieces_with_every_token_counted(folder: Path, tmp_pa
 
 
 def test_cards_have_the_windows_of_the_released_models_and_are_trained_on_loco() -> None:
-    family = {name: card for name, card in model_cards().items() if card.family == "m2bert"}
+    family = {
+        name: card
+        for name, card in model_cards().items()
+        if card.family == "m2bert" and "bundled" not in card.parameters
+    }
     windows = {"128": 128, "2k": 2048, "8k": 8192, "32k": 32768, "2k-v2": 2048, "8k-v2": 8192, "32k-v2": 32768}
     assert {name: card.max_tokens for name, card in family.items()} == {
         f"m2bert-{name}": window for name, window in windows.items()
@@ -472,3 +504,45 @@ def test_a_card_that_follows_the_newest_commit_records_it_and_an_older_m2bert_ca
     assert again == [revision, card, vector]
     lost = stepped(tmp_path / "empty", "owner/m2", HF_HUB_OFFLINE="1")
     assert str(lost).startswith("Cannot get the model owner/m2")
+
+
+# --- the model that comes with loco
+
+
+def test_the_bundled_model_is_small_whole_and_says_what_it_was_trained_on() -> None:
+    card = model_card("m2bert-mini")
+    folder = Path(loco_adapters.m2bert.__file__).with_name("mini")
+    weights = load_file(folder / "model.safetensors")
+    assert (folder / "model.safetensors").stat().st_size < 8_000_000
+    trained = training_card(folder)
+    assert trained is not None
+    assert trained.trained_on_loco
+    assert {(each.variant, each.split) for each in trained.trained_on} == {("mini", "train")}
+    assert trained.start_card is not None
+    assert trained.start_card.made_by == "loco pretrain"
+    model = load_model(card, Runtime(device="cpu"))
+    assert isinstance(model, M2BertEncoder)
+    assert model.traits.max_tokens == card.max_tokens == 2048
+    config = M2BertConfig.from_pretrained(folder)
+    with torch.device("meta"):
+        assert card.weights == sum(weight.numel() for weight in M2BertModel(config).parameters())
+    assert all(tensor.dtype == torch.float32 for tensor in weights.values())
+
+
+def test_the_bundled_model_ranks_documents_of_the_mini_variant(tmp_path: Path) -> None:
+    write_task(mini.build(task_card("stackoverflow")), tmp_path / "data")
+    result = loco.evaluate(
+        "m2bert-mini", "stackoverflow", "mini", "chunk", data=tmp_path / "data", cache=tmp_path / "cache"
+    )
+    assert result.metrics["ndcg@10"].low > 0.2  # in any order it is 0.05
+
+
+def test_weights_of_the_users_take_the_place_of_the_bundled_ones(tmp_path: Path) -> None:
+    source = Path(loco_adapters.m2bert.__file__).with_name("mini")
+    shutil.copytree(source, tmp_path / "mine")
+    card = model_card("m2bert-mini", {"checkpoint": str(tmp_path / "mine")})
+    assert card.name.startswith("m2bert-mini (mine@")
+    mine, bundled = load_model(card), load_model(model_card("m2bert-mini"))
+    assert isinstance(mine, M2BertEncoder)
+    assert isinstance(bundled, M2BertEncoder)
+    assert np.array_equal(vectors(mine, ["a red cat"]), vectors(bundled, ["a red cat"]))
