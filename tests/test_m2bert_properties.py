@@ -201,6 +201,7 @@ def test_padding_changes_an_embedding_and_the_mask_does_not() -> None:
         assert torch.equal(encoder.embed(padded, mask), encoder.embed(padded))
 
 
+@pytest.mark.filterwarnings("ignore:`gradient_checkpointing_enable` is deprecated")  # until transformers 6
 @pytest.mark.parametrize("pool_all", [False, True])
 @pytest.mark.parametrize("mode", ["embedding", "differentiated", "checkpointed"])
 @settings(max_examples=8, deadline=None)
