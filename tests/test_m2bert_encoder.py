@@ -537,6 +537,11 @@ def test_the_bundled_model_ranks_documents_of_the_mini_variant(tmp_path: Path) -
     assert result.metrics["ndcg@10"].low > 0.2  # in any order it is 0.05
 
 
+def test_the_bundled_shape_is_not_drawn_at_random() -> None:
+    with pytest.raises(LocoError, match="take m2bert-2k instead of m2bert-mini"):
+        model_card("m2bert-mini", {"init": "random"})
+
+
 def test_weights_of_the_users_take_the_place_of_the_bundled_ones(tmp_path: Path) -> None:
     source = Path(loco_adapters.m2bert.__file__).with_name("mini")
     shutil.copytree(source, tmp_path / "mine")

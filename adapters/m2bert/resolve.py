@@ -86,6 +86,8 @@ def with_weights(card: ModelCard, checkpoint: str | None, init: str | None, seed
     if checkpoint is None:
         if init != "random":
             raise LocoError(f"--init {init} is nothing that weights can start from: the only one is random.")
+        if "bundled" in card.parameters:
+            raise LocoError(f"--init random draws the released shapes alone: take m2bert-2k instead of {card.name}.")
         number = int(seed) if seed and seed.isdecimal() else 0 if seed is None else -1
         if not 0 <= number <= _LARGEST_SEED:
             raise LocoError(f"--seed {seed} is no whole number from 0 to {_LARGEST_SEED}: choose another.")
