@@ -54,7 +54,8 @@ paper: $(READY)
 picture: $(READY)
 	$(BIN)/python docs/picture.py results docs/board.png
 
-# The small model that comes with loco, from nothing: 28 minutes on two cores of a Xeon (others used them in part), up to 16 GiB.
+# The small model that comes with loco, from nothing: 28 minutes on two cores of a Xeon (others used them in part), up to
+# 16 GiB of memory.
 # All seeds stand in the commands (the commands' own defaults where they are not named) and in the model's loco.json.
 # What is stopped goes on where it was. The variables keep the C library from giving memory back, which is half the time.
 MINI := build/m2bert-mini

@@ -16,10 +16,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from m2bert import TUNED  # glibc gives memory back between training steps; kept, it takes half the time
+
 from loco.errors import LocoError
 
-# glibc gives memory back between training steps and asks for it anew; kept, it takes half the time.
-TUNED = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(1 << 36), "MALLOC_TOP_PAD_": str(1 << 28)}
 HERE = Path(__file__).parent
 INTERRUPTED = 130
 

@@ -118,8 +118,8 @@ def triples(
             )
     if not rows:
         raise LocoError("There is nothing to train on: no query is left. Name other tasks, or a larger --max-queries.")
-    shape = np.array(rows, dtype=np.int64)
-    return Triples(queries, documents, shape, np.array(groups), relevant, sets, tuple(notes), tuple(counts))
+    table = np.array(rows, dtype=np.int64)
+    return Triples(queries, documents, table, np.array(groups), relevant, sets, tuple(notes), tuple(counts))
 
 
 def _positives(train: TaskData, places: Mapping[str, int], query: str) -> list[int]:
