@@ -29,6 +29,7 @@ def worker(window: int, checkpointing: bool, device: str, steps: int) -> None:
 
     from loco_adapters.m2bert import M2BertConfig, M2BertForMaskedLM
 
+    torch.set_flush_denormal(True)  # as loco's training does
     torch.manual_seed(1)
     model = M2BertForMaskedLM(M2BertConfig(max_position_embeddings=window)).to(device).train()
     if checkpointing:

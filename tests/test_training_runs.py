@@ -29,8 +29,10 @@ from tasks import small_task
 from tiny_training import (
     SHAPE,
     WINDOW,
+    after_step,
     assert_same_weights,
     corpus,
+    ctrl_c,
     curve,
     pretrained,
     tasks_in,
@@ -108,23 +110,6 @@ def straight(home: Path, model: Path, data: Path) -> Path:
 def whole(home: Path) -> Path:
     """A model pretrained without anything happening."""
     return pretrained(corpus(home), home / "whole").folder
-
-
-@pytest.fixture
-def after_step(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Do something once, when a step is over."""
-
-    def set_up(step: int, act: Any) -> None:
-        before = trainer._Watch.on_step_end
-
-        def on_step_end(self: Any, args: Any, state: Any, control: Any, **about: Any) -> None:
-            if state.global_step == step:
-                act()
-            before(self, args, state, control, **about)
-
-        monkeypatch.setattr(trainer._Watch, "on_step_end", on_step_end)
-
-    return set_up
 
 
 # --- what comes out
@@ -343,10 +328,10 @@ def test_a_longer_window_starts_warm_and_pretraining_feeds_fine_tuning(home: Pat
 
 
 def test_ctrl_c_keeps_the_step_and_the_run_goes_on_exactly(
-    home: Path, straight: Path, model: Path, data: Path, after_step: Any, monkeypatch: pytest.MonkeyPatch
+    home: Path, straight: Path, model: Path, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = home / "interrupted"
-    after_step(8, lambda: os.kill(os.getpid(), signal.SIGINT))  # in its second epoch
+    after_step(monkeypatch, 8, ctrl_c)  # in its second epoch
     with pytest.raises(TrainingInterrupted, match="stopped after step 8 of 12"):
         tuned(model, data, out)
     assert not out.exists()
@@ -363,11 +348,11 @@ def test_ctrl_c_keeps_the_step_and_the_run_goes_on_exactly(
 
 
 def test_the_command_says_how_to_go_on_after_ctrl_c(
-    home: Path, model: Path, data: Path, after_step: Any, monkeypatch: pytest.MonkeyPatch
+    home: Path, model: Path, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = ["train", "--model", str(model), "--task", "qmsum", "--variant", "mini", "--data", str(data)]
     asked += ["--out", str(home / "typed"), "--negatives", "1", "--batch", "4", "--device", "cpu"]
-    after_step(1, lambda: os.kill(os.getpid(), signal.SIGINT))
+    after_step(monkeypatch, 1, ctrl_c)
     monkeypatch.setattr(sys, "argv", ["loco", *asked])
     run = CliRunner().invoke(app, asked)
     assert run.exit_code == 130
@@ -388,10 +373,10 @@ def test_a_kill_loses_nothing_of_the_last_checkpoint_and_nothing_is_trained_twic
 
 
 def test_a_full_disk_is_one_line_and_the_last_checkpoint_stands(
-    home: Path, whole: Path, after_step: Any, monkeypatch: pytest.MonkeyPatch
+    home: Path, whole: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out, limits = home / "full", resource.getrlimit(resource.RLIMIT_FSIZE)
-    after_step(3, lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1])))
+    after_step(monkeypatch, 3, lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1])))
     try:
         with pytest.raises(LocoError, match=r"Cannot write .*checkpoint-4.*") as raised:
             pretrained(corpus(home), out, save_every=2)

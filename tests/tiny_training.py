@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import gc
 import json
+import os
+import signal
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from tasks import small_task
 
 from loco.tasks.data import TaskData, write_task
+from loco.training import trainer
 from loco.training.card import training_card
 from loco.training.corpora import corpora
 from loco.training.finetune import train
@@ -45,6 +50,22 @@ def text(number: int, words: int = 30) -> str:
 @cache
 def corpus_text() -> str:
     return "".join(json.dumps({"text": text(number)}) + "\n" for number in range(60))
+
+
+def after_step(monkeypatch: pytest.MonkeyPatch, step: int, act: Callable[[], None]) -> None:
+    """Do something each time that a step is over, before training looks at what it has been told."""
+    before = trainer._Watch.on_step_end
+
+    def on_step_end(self: Any, args: Any, state: Any, control: Any, **about: Any) -> None:
+        if state.global_step == step:
+            act()
+        before(self, args, state, control, **about)
+
+    monkeypatch.setattr(trainer._Watch, "on_step_end", on_step_end)
+
+
+def ctrl_c() -> None:
+    os.kill(os.getpid(), signal.SIGINT)
 
 
 def corpus(folder: Path) -> Path:

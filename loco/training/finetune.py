@@ -22,7 +22,7 @@ from loco.training.families import sentence_family
 from loco.training.leaks import Leaks, leaks
 from loco.training.options import Finetuning
 from loco.training.pairs import Triples, triples
-from loco.training.run import Outcome, Work, finished, hash_of, leads, working
+from loco.training.run import Outcome, Work, finished, flushing_subnormals, hash_of, leads, working
 
 if TYPE_CHECKING:
     from loco.training.retrieval import Prototypes
@@ -69,7 +69,7 @@ def train(
     done = finished(out, identity)
     if done is not None:
         return Outcome(out, done, reused=True)
-    with working(out, identity) as work:
+    with working(out, identity) as work, flushing_subnormals():
         made = _examples(trains, chosen, found)
         for note in made.notes:
             say(note)

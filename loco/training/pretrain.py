@@ -17,7 +17,7 @@ from loco.training.corpora import Corpus, corpora, train_splits
 from loco.training.families import Features, MaskedFamily, masked_family
 from loco.training.options import Pretraining
 from loco.training.pairs import number_of
-from loco.training.run import TOKENIZER, Outcome, Work, finished, hash_of, leads, working
+from loco.training.run import TOKENIZER, Outcome, Work, finished, flushing_subnormals, hash_of, leads, working
 from loco.training.samples import SHORTEST, Marks, Mixture, masked
 from loco.training.vocabulary import train_wordpiece
 
@@ -83,7 +83,7 @@ def pretrain(
     done = finished(out, identity)
     if done is not None:
         return Outcome(out, done, reused=True)
-    with working(out, identity) as work:
+    with working(out, identity) as work, flushing_subnormals():
         beside = start.parent if start is not None and start.is_file() else start
         words = _tokenizer(family, work, read, tokenizer or beside, vocabulary, say)
         words.backend_tokenizer.no_truncation()

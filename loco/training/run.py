@@ -149,6 +149,23 @@ def working(out: Path, identity: Mapping[str, Any]) -> Iterator[Work]:
         ) from None
 
 
+@contextmanager
+def flushing_subnormals() -> Iterator[None]:
+    """Take numbers below 1.2e-38 for 0 while training: processors need some hundred times as long for them.
+
+    An M2-BERT of 12 layers spends two thirds of a step on a CPU in them. Threads inherit the setting as they start, so
+    this is for before the first computation of a process; those that have started keep what they have.
+    """
+    import torch
+
+    before = not torch.tensor(1e-39).mul(1)
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(before)
+
+
 def processes() -> int:
     """How many processes train together."""
     return int(os.environ.get("WORLD_SIZE", "1"))
