@@ -350,3 +350,16 @@ def test_the_papers_figures_are_those_collected_from_it() -> None:
     for name, (key, arms) in expected.items():
         said = [arm["paper"] for arm in read_toml(BENCHMARKS / "ablations" / f"{name}.toml")["arms"] if "paper" in arm]
         assert said == [told[key][arm] for arm in arms]
+
+
+@pytest.mark.parametrize("name", ["table6", "table7", "table8"])
+def test_the_page_shows_what_the_shipped_record_says(name: str) -> None:
+    docs = BENCHMARKS.parent / "docs"
+    record = Record.model_validate_json((docs / "ablations" / f"{name}.json").read_bytes())
+    rows = [line for line in markdown(record).splitlines() if line.startswith("|")]
+    page = (docs / "ablations.md").read_text(encoding="utf-8").splitlines()
+    assert len(rows) > 8
+    assert [row for row in rows if row not in page] == []
+    assert plot(record) == (docs / "ablations" / f"{name}.svg").read_text(encoding="utf-8")
+    written = table(BENCHMARKS / "ablations", name)
+    assert [(arm.name, arm.paper) for arm in record.arms] == [(arm.name, arm.paper) for arm in written.arms]
