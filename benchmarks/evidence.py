@@ -21,6 +21,7 @@ from tokenizers import Tokenizer
 import loco_adapters.m2bert
 from loco.compare.sides import Side, find_sides
 from loco.score.bootstrap import SEED, intervals
+from loco.score.metrics import PRIMARY
 from loco.score.resampling import UNIT, millionths, outer, resampled_sums
 from loco.tasks.builders.mini import generate
 
@@ -85,7 +86,7 @@ def main() -> None:
     for task in tasks:
         means = [np.mean(list(side.tasks[task].measurement.per_query.values())) for side in sides]
         print(f"| {task} | " + " | ".join(f"{mean:.3f}" for mean in means) + " |")
-    macro = [np.mean([side.tasks[task].result.metrics["ndcg@10"].value for task in tasks]) for side in sides]
+    macro = [np.mean([side.tasks[task].result.metrics[PRIMARY].value for task in tasks]) for side in sides]
     print("| mean of tasks | " + " | ".join(f"{mean:.3f}" for mean in macro) + " |")
     for group, said in [
         *((third, f"evidence in the {third}") for third in POSITIONS),

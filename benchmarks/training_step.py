@@ -29,7 +29,6 @@ def worker(window: int, checkpointing: bool, device: str, steps: int) -> None:
 
     from loco_adapters.m2bert import M2BertConfig, M2BertForMaskedLM
 
-    torch.set_flush_denormal(True)  # as loco's training does
     torch.manual_seed(1)
     model = M2BertForMaskedLM(M2BertConfig(max_position_embeddings=window)).to(device).train()
     if checkpointing:
@@ -67,7 +66,10 @@ def main() -> None:
     args = parser.parse_args()
     kept = {"on": [True], "off": [False], "both": [False, True]}[args.checkpointing]
     if args.worker:
-        worker(args.windows[0], kept[0], args.device, args.steps)
+        from loco.training.run import flushing_subnormals
+
+        with flushing_subnormals():
+            worker(args.windows[0], kept[0], args.device, args.steps)
         return
     print("| window | gradient checkpointing | seconds a step | tokens a second | peak GiB |\n|---|---|---|---|---|")
     for window in args.windows:

@@ -71,25 +71,25 @@ def triples(
     counts: list[int] = []
     answers: dict[bytes, set[int]] = {}  # of equal queries together, in all splits: what answers one is wrong for none
     grouped: list[Ints] = []
+    found: list[dict[str, list[int]]] = []  # of each split, for each query the places of its relevant documents
     for train in trains:
         grouped.append(np.array([by_text.setdefault(digest(text), len(by_text)) for text in train.documents.texts]))
         places = {identifier: place for place, identifier in enumerate(train.documents.ids)}
+        found.append({identifier: _positives(train, places, identifier) for identifier in train.queries.ids})
         for identifier, text in train.queries:
-            theirs = grouped[-1][_positives(train, places, identifier)]
-            answers.setdefault(digest(text), set()).update(theirs.tolist())
+            answers.setdefault(digest(text), set()).update(grouped[-1][found[-1][identifier]].tolist())
     for number, (train, here) in enumerate(zip(trains, grouped, strict=True)):
         drawn = np.random.default_rng([seed, number_of(f"{train.variant}/{train.card.name}"), number])
         first = len(documents)
         documents += train.documents.texts
         groups += here.tolist()
-        places = {identifier: place for place, identifier in enumerate(train.documents.ids)}
         first_copies = np.sort(np.unique(here, return_index=True)[1])  # of documents that stand in a pool twice
         left_out = {query for split, query in leave_out if split == number}
         chosen = _chosen(train, most_queries, left_out, drawn)
         ranked = _ranked(train, hard, negatives)
         fewest = negatives
         for identifier, text in chosen:
-            positives = _positives(train, places, identifier)
+            positives = found[number][identifier]
             relevant.append(frozenset(answers[digest(text)]))
             others = first_copies[~np.isin(here[first_copies], list(relevant[-1]))]
             if negatives and not len(others):
