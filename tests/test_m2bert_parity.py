@@ -242,7 +242,7 @@ def test_the_80m_shape_at_2048_tokens_is_the_references(shared: Path) -> None:
     first = encoder.encoder.layer[0].attention.filter_fn
     positions = [0, 1, 2, 699, 700, 2046, 2047]
     with torch.inference_mode():
-        assert fast.applies(list(encoder.encoder.layer), torch.zeros(1))
+        assert fast.prepared(list(encoder.encoder.layer), torch.zeros(1))
         forward, backward = first.kernels(2048)
         output = encoder(ids, output_hidden_states=True)
         embedding = encoder.embed(ids[1:])

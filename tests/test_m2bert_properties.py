@@ -12,11 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from m2bert_golden import apart
 from torch import Tensor
+from torch.nn.utils.parametrize import register_parametrization
 from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM
 
 from loco.errors import LocoError
 from loco_adapters.m2bert import M2BertConfig, M2BertForMaskedLM, M2BertModel, fast
 from loco_adapters.m2bert.filters import ImplicitFilter
+from loco_adapters.m2bert.kept import Keeping
 from loco_adapters.m2bert.long_convolution import convolve, fft_length, spectrum_of, taps_on_first, two_sided_kernel
 
 CHANNELS = 3
@@ -261,6 +263,38 @@ def test_kept_spectra_follow_the_weights(how: str) -> None:
     assert apart(after, encoder.embed(ids)) < 2e-4  # made anew, as it is differentiated
 
 
+@pytest.mark.parametrize("how", ["written", "swapped", "replaced"])
+def test_no_weight_of_a_layer_changes_unseen(how: str) -> None:
+    encoder, ids = _model(), _ids(2, 24)
+    with torch.no_grad():
+        last = encoder.embed(ids)
+        for layer in encoder.encoder.layer:
+            for name, weight in [*layer.named_parameters(), *layer.named_buffers()]:
+                changed = weight + 0.1 * torch.randn_like(weight)
+                if how == "written":
+                    weight.copy_(changed)
+                elif how == "swapped":
+                    weight.data = changed
+                else:
+                    module, _, own = name.rpartition(".")
+                    parameter = isinstance(weight, torch.nn.Parameter)
+                    setattr(layer.get_submodule(module), own, torch.nn.Parameter(changed) if parameter else changed)
+                embedded = encoder.embed(ids)
+                assert torch.equal(embedded, copy.deepcopy(encoder).embed(ids)), name  # a copy keeps nothing
+                assert not torch.equal(embedded, last), name
+                last = embedded
+
+
+def test_what_is_kept_in_inference_mode_serves_outside_of_it() -> None:
+    encoder, ids = _model(), _ids(2, 24)
+    with torch.inference_mode():
+        before = encoder.embed(ids)
+    with torch.no_grad():
+        assert torch.equal(encoder.embed(ids), before)
+    encoder.embed(ids).sum().backward()
+    assert all(layer.attention.in_linear.weight.grad is not None for layer in encoder.encoder.layer)
+
+
 def test_lengths_in_turn_use_kernels_of_their_own() -> None:
     encoder = _model()
     with torch.no_grad():
@@ -347,6 +381,18 @@ def test_a_replaced_part_or_a_hook_is_not_passed_over() -> None:
     assert calls == [1]
 
 
+def test_a_parametrised_weight_is_not_passed_over() -> None:
+    class Doubled(torch.nn.Module):
+        def forward(self, weight: Tensor) -> Tensor:
+            return 2 * weight
+
+    encoder, ids = _model(), _ids(1, 24)
+    with torch.no_grad():
+        before = encoder.embed(ids)
+        register_parametrization(encoder.encoder.layer[0].attention.out_linear, "weight", Doubled())
+        assert apart(encoder.embed(ids), before) > 1e-3
+
+
 @pytest.mark.parametrize("kind", [M2BertModel, M2BertForMaskedLM])
 def test_saved_and_loaded_by_transformers_it_is_the_same_model(tmp_path, kind) -> None:
     torch.manual_seed(3)
@@ -372,7 +418,7 @@ def test_a_copy_and_a_pickle_make_their_own_spectra() -> None:
     with torch.inference_mode():
         expected = encoder.embed(ids)
         for other in (copy.deepcopy(encoder), pickle.loads(pickle.dumps(encoder))):
-            assert not any(module._kept for module in other.modules() if isinstance(module, ImplicitFilter))
+            assert not any(module._kept for module in other.modules() if isinstance(module, Keeping))
             assert torch.equal(other.embed(ids), expected)
 
 

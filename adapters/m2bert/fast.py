@@ -9,8 +9,9 @@ block and layer uses again: fresh memory costs more here than arithmetic, as the
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -30,42 +31,99 @@ _DOCUMENT_TOKENS = 4096
 _PROJECTED_VALUES, _PROJECTED_CHANNELS = 1 << 21, 128
 # Of these, channels that go through one FFT call: as many as stay in the cache, but at least so many, as every call
 # first plans its transform.
-_SIGNAL_VALUES, _SIGNAL_CHANNELS = 1 << 18, 32
+_SIGNAL_VALUES, _SIGNAL_CHANNELS = 1 << 19, 32
 # Tokens that go through the MLP at once.
 _MLP_TOKENS = 1024
+# A product with no more columns than so many is cut into so many of fewer rows.
+_SPLIT_TOKENS, _SPLITS = 160, 4
 
 
-def applies(layers: Sequence[M2BertLayer], x: Tensor) -> bool:
-    """Whether the layers may be computed here: on a CPU in single precision, nothing differentiated or dropped out.
+class _ShortFilter(NamedTuple):
+    """The short filter with the bias of what it reads, all of shape (3, H, 1, 1); for x1, x2 and v or some of them."""
 
-    And only where every part is the one this module computes: an adapter put in, a quantised product or a hook that
-    wants to see intermediate values goes the plain way.
+    two_before: Tensor
+    one_before: Tensor
+    at: Tensor
+    read_bias: Tensor
+    bias: Tensor
+
+    def some(self, index: Any) -> _ShortFilter:
+        """For some of the parts, or of the channels."""
+        return _ShortFilter(*(tensor[index] for tensor in self))
+
+
+class Weights(NamedTuple):
+    """What the equations read of a layer's weights, in the shapes in which they read it."""
+
+    mixer: MonarchMixer
+    in_linear: Tensor  # (3, H, H): the rows that make x1, x2 and v
+    short: _ShortFilter
+    out_linear: Tensor  # (H, H)
+    out_bias: Tensor  # (H, 1)
+    mlp: MonarchGLU
+    gate: Tensor  # (blocks, 2 I / blocks, H / blocks)
+    wo: Tensor  # (blocks, H / blocks, I / blocks)
+    wo_bias: Tensor  # (H, 1)
+    norm: Tensor  # (H, 1)
+    norm_bias: Tensor  # (H, 1)
+    eps: Tensor  # (1, 1)
+    hooks: list[Any]  # where parts have theirs
+
+
+def prepared(layers: Sequence[M2BertLayer], x: Tensor) -> list[Weights] | None:
+    """The layers' weights where they may be computed here: on a CPU in single precision, nothing differentiated.
+
+    And only where every part is the one this module computes: an adapter put in, a quantised product, dropout or a
+    hook that wants to see intermediate values goes the plain way, and None says so.
     """
     if torch.is_grad_enabled() or torch.is_autocast_enabled("cpu"):
-        return False
+        return None
     if x.device.type != "cpu" or x.dtype != torch.float32:
-        return False
-    return not any(layer.training for layer in layers) and all(_as_written(layer) for layer in layers)
+        return None
+    every = []
+    for layer in layers:
+        weights = layer.kept("weights", None, partial(_weights, layer))
+        if weights is None or layer.training or any(weights.hooks):
+            return None
+        every.append(weights)
+    return every
 
 
-def _as_written(layer: M2BertLayer) -> bool:
+def _weights(layer: M2BertLayer) -> Weights | None:
     mixer, mlp = layer.attention, layer.mlp
     if type(mixer) is not MonarchMixer or type(mlp) is not MonarchGLU:
-        return False
+        return None
     linear, filters = (mixer.in_linear, mixer.out_linear), (mixer.filter_fn, mixer.filter_fn2)
-    products = mlp.gated_layers, mlp.wo
-    parts = [layer, mixer, mlp, *linear, *filters, *products, mixer.short_filter, mlp.layernorm, mlp.dropout]
-    return (
+    products, short, norm = (mlp.gated_layers, mlp.wo), mixer.short_filter, mlp.layernorm
+    parts = [layer, mixer, mlp, *linear, *filters, *products, short, norm, mlp.dropout]
+    as_written = (
         all(type(part) is nn.Linear for part in linear)
         and all(type(part) is ImplicitFilter for part in filters)
         and all(type(part) is BlockDiagonalLinear for part in products)
-        and (type(mixer.short_filter), type(mlp.layernorm)) == (nn.Conv1d, nn.LayerNorm)
-        and not any(part._forward_hooks or part._forward_pre_hooks for part in parts)
-        and all(part.weight.dtype == torch.float32 for part in (*linear, *products, mixer.short_filter, mlp.layernorm))
+        and (type(short), type(norm)) == (nn.Conv1d, nn.LayerNorm)
+        and all(part.weight.dtype == torch.float32 for part in (*linear, *products, short, norm))
+    )
+    if not as_written:
+        return None
+    biases = _bias(mixer.in_linear), _bias(short)
+    return Weights(
+        mixer=mixer,
+        in_linear=mixer.in_linear.weight.unflatten(0, (3, -1)),
+        short=_ShortFilter(*(tensor.reshape(3, -1, 1, 1) for tensor in (*short.weight.unbind(-1), *biases))),
+        out_linear=mixer.out_linear.weight,
+        out_bias=_bias(mixer.out_linear)[:, None],
+        mlp=mlp,
+        gate=mlp.gated_layers.weight,
+        wo=mlp.wo.weight,
+        wo_bias=_bias(mlp.wo)[:, None],
+        norm=norm.weight[:, None],
+        norm_bias=norm.bias[:, None],
+        eps=norm.weight.new_full((1, 1), norm.eps),
+        hooks=[hooks for part in parts for hooks in (part._forward_hooks, part._forward_pre_hooks)],
     )
 
 
-def encode(layers: Sequence[M2BertLayer], x: Tensor, hidden_states: list[Tensor] | None = None) -> Tensor:
+def encode(layers: Sequence[Weights], x: Tensor, hidden_states: list[Tensor] | None = None) -> Tensor:
     """The last hidden states, shape (B, L, H); those before each layer and after the last go to the list."""
     states = [torch.empty_like(x) for _ in (layers if hidden_states is not None else layers[-1:])]
     for documents in _groups(x):
@@ -79,7 +137,7 @@ def encode(layers: Sequence[M2BertLayer], x: Tensor, hidden_states: list[Tensor]
     return states[-1]
 
 
-def encode_first(layers: Sequence[M2BertLayer], x: Tensor) -> Tensor:
+def encode_first(layers: Sequence[Weights], x: Tensor) -> Tensor:
     """The last hidden state at position 0 alone, shape (B, L, H) to (B, H). x is used up: its memory is written to."""
     x = x.contiguous()
     first = x.new_empty(len(x), x.shape[2])
@@ -87,7 +145,7 @@ def encode_first(layers: Sequence[M2BertLayer], x: Tensor) -> Tensor:
         work = _Workspace(layers[0], _channels_first(x[documents]), y=x[documents])
         for layer in layers[:-1]:
             work.layer(layer)
-        first[documents] = layers[-1].mlp(work.mixed_first(layers[-1].attention))
+        first[documents] = layers[-1].mlp(work.mixed_first(layers[-1]))
     return first
 
 
@@ -110,104 +168,140 @@ def _at_once(channels: int, values: int, least: int, per_channel: int) -> int:
     return max(c for c in range(1, channels + 1) if channels % c == 0 and c <= most)
 
 
+class _Block:
+    """A block of channels on its way through the mixer: views, made once for all layers, of what is read and written.
+
+    p, shape (3, channels, B, L) for x1, x2 and v, is what the product gives, and q what the short filter makes of it.
+    """
+
+    def __init__(self, channels: slice, x: Tensor, y: Tensor, p: Tensor, q: Tensor) -> None:
+        self.channels, self.x, self.y = channels, x[channels], y[channels]
+        self.p, self.one_before, self.two_before = p, p[..., :-1], p[..., :-2]
+        self.q, self.from_second, self.from_third = q, q[..., 1:], q[..., 2:]
+
+    def filtered(self, short: _ShortFilter) -> tuple[Tensor, ...]:
+        """x1, x2 and v, shape (channels, B, L), or those of them that there is memory for."""
+        if len(self.x) != short.bias.shape[1]:
+            short = short.some((slice(None), self.channels))
+        torch.mul(self.p.add_(short.read_bias), short.at, out=self.q).add_(short.bias)
+        self.from_second.addcmul_(self.one_before, short.one_before)
+        self.from_third.addcmul_(self.two_before, short.two_before)
+        return self.q.unbind(0)
+
+
+class _Chunk:
+    """Tokens on their way from the mixer's last product through the MLP: views, as above."""
+
+    def __init__(self, tokens: slice, x: Tensor, y: Tensor, memory: tuple[Tensor, Tensor, Tensor]) -> None:
+        self.x, self.y = x[:, tokens], y[:, tokens]
+        self.a, self.squares, self.h = (part[..., : self.x.shape[1]] for part in memory)
+        self.halves = self.h.flatten(0, 1).chunk(2)
+        self.features = self.a.unflatten(0, (len(self.h), -1))
+
+
 class _Workspace:
     """Hidden states x, shape (H, B, L), which each layer overwrites, and the memory that all layers use."""
 
-    def __init__(self, layer: M2BertLayer, x: Tensor, y: Tensor | None = None) -> None:
+    def __init__(self, layer: Weights, x: Tensor, y: Tensor | None = None) -> None:
         width, batch, length = x.shape
         tokens, size = batch * length, fft_length(length)
         self.x, self.width, self.length, self.size = x, width, length, size
         self.y = torch.empty_like(x) if y is None else y.view(x.shape)
-        rows = _at_once(width, _PROJECTED_VALUES, _PROJECTED_CHANNELS, 3 * tokens)
-        channels = _at_once(rows, _SIGNAL_VALUES, _SIGNAL_CHANNELS, 2 * batch * size)
-        self.projected = x.new_empty(3, rows, batch, length)
-        self.short, self.delayed = x.new_empty(2, 3, channels, batch, length)
+        self.rows = _at_once(width, _PROJECTED_VALUES, _PROJECTED_CHANNELS, 3 * tokens)
+        channels = _at_once(self.rows, _SIGNAL_VALUES, _SIGNAL_CHANNELS, 2 * batch * size)
+        self.projected = x.new_empty(3, self.rows, tokens)
+        self.filtered = x.new_empty(3, channels, batch, length)
+        self.blocks = self._blocks(slice(None))
         self.signals = x.new_zeros(2, channels, batch, size)  # what stands behind the tokens stays zero
-        self.chunk = min(_MLP_TOKENS, tokens)
-        self.a, self.summed = x.new_empty(2, width, self.chunk)
-        self.h = x.new_empty(*layer.mlp.gated_layers.weight.shape[:2], self.chunk)
+        self.gated, self.residual = self.signals[..., :length]
+        chunk = min(_MLP_TOKENS, tokens)
+        memory = x.new_empty(width, chunk), x.new_empty(width, chunk), x.new_empty(*layer.gate.shape[:2], chunk)
+        self.flat = self.x.flatten(1)
+        self.chunks = [
+            _Chunk(slice(at, at + chunk), self.flat, self.y.flatten(1), memory) for at in range(0, tokens, chunk)
+        ]
         self.average = x.new_full((1, width), 1 / width)
 
-    def layer(self, layer: M2BertLayer) -> None:
+    def _blocks(self, parts: slice) -> list[_Block]:
+        """All channels, in blocks, with memory for some of x1, x2 and v."""
+        q = self.filtered[parts]
+        p = self.projected[parts].unflatten(-1, q.shape[2:])
+        starts = range(0, self.width, q.shape[1])
+        blocks = [(slice(at, at + q.shape[1]), at % self.rows) for at in starts]
+        return [_Block(channels, self.x, self.y, p[:, at : at + q.shape[1]], q) for channels, at in blocks]
+
+    def layer(self, weights: Weights) -> None:
         """One layer, from hidden states to hidden states."""
-        self._mix(layer.attention)
-        self._glu(layer.attention.out_linear, layer.mlp)
+        self._mix(weights)
+        self._glu(weights)
 
-    def _mix(self, mixer: MonarchMixer) -> None:
+    def _mix(self, weights: Weights) -> None:
         """The mixer before its last product, from x to y."""
+        mixer = weights.mixer
         spectrum, spectrum2 = mixer.filter_fn.spectrum(self.length), mixer.filter_fn2.spectrum(self.length)
-        for block, (x1, x2, v) in self._projected(mixer, (0, 1, 2)):
-            torch.mul(x1, v, out=self.signals[0, ..., : self.length])
-            self.signals[1, ..., : self.length].copy_(self.x[block])
+        for block in self.blocks:
+            channels, start = block.channels, block.channels.start
+            if start % self.rows == 0:
+                # One product of more rows is faster than one for each part, and worth a copy of its weights.
+                packed = weights.in_linear[:, start : start + self.rows].reshape(-1, self.width)
+                _product(packed, self.flat, out=self.projected.flatten(0, 1))
+            x1, x2, v = block.filtered(weights.short)
+            torch.mul(x1, v, out=self.gated)
+            self.residual.copy_(block.x)
             spectra = torch.fft.rfft(self.signals)  # into given memory, an FFT costs a copy more
-            spectra[0].mul_(spectrum[block, None])
-            spectra[1].mul_(spectrum2[block, None])
+            spectra[0].mul_(spectrum[channels, None])
+            spectra[1].mul_(spectrum2[channels, None])
             gated, residual = torch.fft.irfft(spectra, n=self.size)[..., : self.length]
-            torch.addcmul(residual, gated, x2, out=self.y[block])
+            torch.addcmul(residual, gated, x2, out=block.y)
 
-    def mixed_first(self, mixer: MonarchMixer) -> Tensor:
+    def mixed_first(self, weights: Weights) -> Tensor:
         """The mixer's output at position 0, shape (B, H); see :meth:`MonarchMixer.first`."""
+        mixer, x1_and_v = weights.mixer, slice(None, None, 2)
         taps, taps2 = mixer.filter_fn.taps_on_first(self.length), mixer.filter_fn2.taps_on_first(self.length)
-        middle = slice(self.width, 2 * self.width)
-        p = torch.addmm(_bias(mixer.in_linear)[middle, None], mixer.in_linear.weight[middle], self.x[..., 0])
-        x2 = p.mul_(mixer.short_filter.weight[middle, 0, -1:]).add_(_bias(mixer.short_filter)[middle, None])
+        short, at_first = weights.short.some(x1_and_v), weights.short.some((1, ..., 0))
+        x2 = (weights.in_linear[1] @ self.x[..., 0]).add_(at_first.read_bias).mul_(at_first.at).add_(at_first.bias)
         y = torch.empty_like(x2)
-        for block, (x1, v) in self._projected(mixer, (0, 2)):
-            gated = x1.mul_(v).mul_(taps[block, None]).sum(-1)
-            residual = torch.mul(self.x[block], taps2[block, None], out=v).sum(-1)
-            torch.addcmul(residual, gated, x2[block], out=y[block])
+        for block in self._blocks(x1_and_v):
+            channels, start = block.channels, block.channels.start
+            if start % self.rows == 0:
+                for part in (0, 2):
+                    rows = weights.in_linear[part, start : start + self.rows]
+                    _product(rows, self.flat, out=self.projected[part])
+            x1, v = block.filtered(short)
+            gated = x1.mul_(v).mul_(taps[channels, None]).sum(-1)
+            residual = torch.mul(block.x, taps2[channels, None], out=v).sum(-1)
+            torch.addcmul(residual, gated, x2[channels], out=y[channels])
         first: Tensor = mixer.out_linear(y.t())
         return first
 
-    def _projected(self, mixer: MonarchMixer, parts: tuple[int, ...]) -> Iterator[tuple[slice, tuple[Tensor, ...]]]:
-        """Some of x1, x2, v after the short filter, shape (channels, B, L), a block of channels at a time."""
-        every = slice(parts[0], None, parts[1] - parts[0])
-
-        def of(tensor: Tensor) -> Tensor:
-            thirds: Tensor = tensor.unflatten(0, (3, self.width))
-            return thirds[every]
-
-        weight, x = of(mixer.in_linear.weight), self.x.flatten(1)
-        w0, w1, w2 = of(mixer.short_filter.weight).unsqueeze(-1).unbind(-2)  # each of shape (parts, H, 1, 1)
-        b, c = of(_bias(mixer.in_linear))[..., None, None], of(_bias(mixer.short_filter))[..., None, None]
-        projected, q, delayed = (part[: len(parts)] for part in (self.projected, self.short, self.delayed))
-        rows, channels = projected.shape[1], q.shape[1]
-        for row in range(0, self.width, rows):
-            # One product of more rows is faster than one for each part, and worth a copy of its weights.
-            packed = weight[:, row : row + rows].reshape(-1, self.width)
-            torch.mm(packed, x, out=projected.flatten(0, 1).flatten(1))
-            for start in range(0, rows, channels):
-                block = slice(row + start, row + start + channels)
-                p = projected[:, start : start + channels].add_(b[:, block])
-                torch.mul(p, w2[:, block], out=q).add_(c[:, block])
-                q[..., 1:].add_(torch.mul(p, w1[:, block], out=delayed)[..., :-1])
-                q[..., 2:].add_(torch.mul(p, w0[:, block], out=delayed)[..., :-2])
-                yield block, q.unbind(0)
-
-    def _glu(self, out_linear: nn.Linear, mlp: MonarchGLU) -> None:
+    def _glu(self, weights: Weights) -> None:
         """The mixer's last product and the MLP, from y to x."""
-        gate, wo, blocks = mlp.gated_layers.weight, mlp.wo, len(mlp.wo.weight)
-        x, y = self.x.flatten(1), self.y.flatten(1)
-        for start in range(0, x.shape[1], self.chunk):
-            tokens = slice(start, start + self.chunk)
-            a, summed, h = (part[..., : x[:, tokens].shape[1]] for part in (self.a, self.summed, self.h))
-            torch.addmm(_bias(out_linear)[:, None], out_linear.weight, y[:, tokens], out=a)
-            torch.add(a, _bias(wo)[:, None], out=summed)
-            features, outputs = a.unflatten(0, (blocks, -1)), summed.unflatten(0, (blocks, -1))
-            torch.bmm(gate, features, out=h)
-            m = _gated(*h.flatten(0, 1).chunk(2))
-            outputs.baddbmm_(wo.weight, m.unflatten(0, (blocks, -1)))
-            self._norm(mlp.layernorm, summed, a, x[:, tokens])
+        for chunk in self.chunks:
+            _product(weights.out_linear, chunk.y, out=chunk.a).add_(weights.out_bias)
+            torch.bmm(weights.gate, chunk.features, out=chunk.h)
+            m = _gated(*chunk.halves)
+            chunk.a.add_(weights.wo_bias)
+            chunk.features.baddbmm_(weights.wo, m.unflatten(0, (len(weights.wo), -1)))
+            self._norm(weights, chunk.a, chunk.squares, chunk.x)
 
-    def _norm(self, norm: nn.LayerNorm, s: Tensor, squares: Tensor, out: Tensor) -> None:
+    def _norm(self, weights: Weights, s: Tensor, squares: Tensor, out: Tensor) -> None:
         """LayerNorm over the channels, shape (H, tokens) to the same; s and squares are overwritten.
 
         The means are products with a row of 1 / H: a sum over the first of two axes is slow otherwise.
         """
         s.sub_(self.average @ s)
-        variance = self.average @ torch.mul(s, s, out=squares)
-        s.mul_(variance.add_(norm.eps).rsqrt_()).mul_(norm.weight[:, None])
-        torch.add(s, norm.bias[:, None], out=out)
+        variance = torch.addmm(weights.eps, self.average, torch.mul(s, s, out=squares))
+        s.mul_(variance.rsqrt_()).mul_(weights.norm)
+        torch.add(s, weights.norm_bias, out=out)
+
+
+def _product(weight: Tensor, x: Tensor, out: Tensor) -> Tensor:
+    """A product into given memory. With few columns, as products of fewer rows, each for a thread: that is faster."""
+    if x.shape[1] > _SPLIT_TOKENS or len(weight) % _SPLITS:
+        return torch.mm(weight, x, out=out)
+    rows, (width, tokens) = len(weight) // _SPLITS, x.shape
+    torch.bmm(weight.view(_SPLITS, rows, width), x.expand(_SPLITS, -1, -1), out=out.view(_SPLITS, rows, tokens))
+    return out
 
 
 def _gated(activated: Tensor, linear: Tensor) -> Tensor:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from typing import Any, cast
+from typing import Self, cast
 
 import torch
 from torch import Tensor, nn
 
 from .configuration import M2BertConfig
+from .kept import Keeping
 from .long_convolution import convolve, spectrum_of, taps_on_first, two_sided_kernel
 
 # The first channel's window falls to a hundredth after 1.5 times the model's window, the last one's after 0.3 times.
@@ -107,7 +108,7 @@ class FilterNetwork(nn.Sequential):
         return weight.to(hidden.dtype) @ hidden
 
 
-class ImplicitFilter(nn.Module):
+class ImplicitFilter(Keeping):
     """A long convolution whose two kernels small networks write: the paper's implicit filter; SPEC 1.3.
 
         k[c, tau] = (A6 h3(tau))[c] exp(-t[tau] |delta[c]|)
@@ -120,7 +121,7 @@ class ImplicitFilter(nn.Module):
     long window apart.
 
     Where nothing is differentiated, what was made of the weights is kept for the last length asked for, until a weight
-    changes. Weights written through ``.data`` change unseen: call :meth:`forget` then.
+    changes.
     """
 
     def __init__(self, config: M2BertConfig) -> None:
@@ -131,7 +132,6 @@ class ImplicitFilter(nn.Module):
         self.implicit_filter = FilterNetwork(config, sine)
         self.implicit_filter_rev = FilterNetwork(config, sine)
         self.modulation = ExponentialModulation(config)
-        self._kept: dict[str, tuple[object, Tensor]] = {}
 
     def kernels(self, length: int) -> tuple[Tensor, Tensor]:
         """The forward and the reverse kernel for inputs of ``length`` tokens, each of shape (H, L).
@@ -152,17 +152,7 @@ class ImplicitFilter(nn.Module):
         """What each of ``length`` tokens weighs in the output at position 0, shape (H, L)."""
         return self._made("taps", length, taps_on_first)
 
-    def forget(self) -> None:
-        """Make everything anew from the weights at the next call."""
-        self._kept.clear()
-
-    def train(self, mode: bool = True) -> ImplicitFilter:
-        """As for every module; what was kept is dropped."""
-        self.forget()
-        super().train(mode)
-        return self
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> ImplicitFilter:
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """As for every module, but nothing is cast to half precision, where the positions of a long window merge."""
 
         def precise(tensor: Tensor) -> Tensor:
@@ -170,25 +160,12 @@ class ImplicitFilter(nn.Module):
             dtype = torch.promote_types(applied.dtype, torch.float32)
             return applied if applied.dtype == dtype else tensor.to(applied.device, dtype)
 
-        self.forget()  # a weight moved or cast may stand where the old one stood
-        super()._apply(precise, recurse)  # type: ignore[no-untyped-call]
-        return self
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_kept": {}}  # a copy makes its own
+        return super()._apply(precise, recurse)
 
     def _made(self, what: str, length: int, make: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Tensor:
-        weights = list(_tensors(self))
-        if torch.is_grad_enabled() and any(weight.requires_grad for weight in weights):
+        if torch.is_grad_enabled() and any(weight.requires_grad for weight in self.parameters()):
             return make(*self.kernels(length), self.bias)
-        if any(weight.is_inference() for weight in weights):  # these do not tell when they change
-            return self._in_blocks(length, make)
-        state = length, [(weight.data_ptr(), weight._version) for weight in weights]
-        kept = self._kept.get(what)
-        if kept is None or kept[0] != state:
-            self._kept.pop(what, None)
-            kept = self._kept[what] = (state, self._in_blocks(length, make))
-        return kept[1]
+        return self.kept(what, length, lambda: self._in_blocks(length, make))
 
     @torch.no_grad()
     def _in_blocks(self, length: int, make: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Tensor:
@@ -224,12 +201,3 @@ def _precise(layer: nn.Module, x: Tensor) -> Tensor:
         product: Tensor = layer(x)
         return product
     return nn.functional.linear(x, layer.weight.to(x.dtype), layer.bias.to(x.dtype))
-
-
-def _tensors(module: nn.Module) -> Iterator[Tensor]:
-    """All weights and buffers; as module.parameters() gives them, in a tenth of the time."""
-    yield from (tensor for tensor in module._parameters.values() if tensor is not None)
-    yield from (tensor for tensor in module._buffers.values() if tensor is not None)
-    for child in module._modules.values():
-        if child is not None:
-            yield from _tensors(child)

@@ -26,6 +26,7 @@ from .filters import (
     initial_features,
     initial_times,
 )
+from .kept import Keeping
 from .mixer import SHORT, MonarchMixer
 from .mlp import BlockDiagonalLinear, MonarchGLU
 
@@ -46,7 +47,7 @@ def tied_frequencies(layers: int, prefix: str = "") -> dict[str, str]:
     return {name + alias: name + FREQ for name in filters for alias in FREQ_ALIASES}
 
 
-class M2BertLayer(GradientCheckpointingLayer):
+class M2BertLayer(Keeping, GradientCheckpointingLayer):
     """x' = MLP(Mixer(x)); SPEC 1."""
 
     def __init__(self, config: M2BertConfig) -> None:
@@ -74,8 +75,9 @@ class M2BertEncoder(nn.Module):
         With a ``mask`` of shape (B, L) what it is 0 for, behind a text, is not seen from the text.
         """
         layers = self._layers()
-        if mask is None and fast.applies(layers, x):
-            return fast.encode(layers, x, hidden_states)
+        weights = fast.prepared(layers, x) if mask is None else None
+        if weights is not None:
+            return fast.encode(weights, x, hidden_states)
         for layer in layers:
             if hidden_states is not None:
                 hidden_states.append(x)
@@ -90,8 +92,9 @@ class M2BertEncoder(nn.Module):
         x is used up: its memory may be written to.
         """
         layers = self._layers()
-        if mask is None and fast.applies(layers, x):
-            return fast.encode_first(layers, x)
+        weights = fast.prepared(layers, x) if mask is None else None
+        if weights is not None:
+            return fast.encode_first(weights, x)
         for layer in layers[:-1]:
             x = layer(x, mask)
         hidden: Tensor = layers[-1](x, mask, first=True)
