@@ -285,6 +285,15 @@ def test_no_weight_of_a_layer_changes_unseen(how: str) -> None:
                 last = embedded
 
 
+def test_an_eps_set_after_a_call_is_used_in_the_next() -> None:
+    encoder, ids = _model(), _ids(2, 24)
+    with torch.no_grad():
+        before = encoder.embed(ids)
+        encoder.encoder.layer[0].mlp.layernorm.eps = 1.0
+        assert apart(encoder.embed(ids), copy.deepcopy(encoder).embed(ids)) == 0
+        assert apart(encoder.embed(ids), before) > 1e-3
+
+
 def test_what_is_kept_in_inference_mode_serves_outside_of_it() -> None:
     encoder, ids = _model(), _ids(2, 24)
     with torch.inference_mode():

@@ -4,7 +4,9 @@
 to be differentiated. Hidden states are (H, B, L) in memory, each channel's tokens in a row, from the embeddings to the
 end: that is what FFTs and filters read, and every product is then a matrix of weights times such a state, with nothing
 to transpose. The mixer works on a block of channels at a time and the MLP on a block of tokens, in memory that every
-block and layer uses again: fresh memory costs more here than arithmetic, as the system hands it out page by page.
+block and layer uses again: fresh memory costs more here than arithmetic, as the system hands it out page by page. Views
+of the weights are made once for all calls, and views of that memory once for all layers: with few tokens, finding them
+takes as long as some of the arithmetic.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ _PROJECTED_VALUES, _PROJECTED_CHANNELS = 1 << 21, 128
 _SIGNAL_VALUES, _SIGNAL_CHANNELS = 1 << 19, 32
 # Tokens that go through the MLP at once.
 _MLP_TOKENS = 1024
-# A product with no more columns than so many is cut into so many of fewer rows.
+# A product with no more columns than so many is cut into so many products of fewer rows.
 _SPLIT_TOKENS, _SPLITS = 160, 4
 
 
@@ -53,7 +55,7 @@ class _ShortFilter(NamedTuple):
 
 
 class Weights(NamedTuple):
-    """What the equations read of a layer's weights, in the shapes in which they read it."""
+    """What the equations read of a layer's weights, in the shapes in which they read it: views, not copies."""
 
     mixer: MonarchMixer
     in_linear: Tensor  # (3, H, H): the rows that make x1, x2 and v
@@ -66,7 +68,6 @@ class Weights(NamedTuple):
     wo_bias: Tensor  # (H, 1)
     norm: Tensor  # (H, 1)
     norm_bias: Tensor  # (H, 1)
-    eps: Tensor  # (1, 1)
     hooks: list[Any]  # where parts have theirs
 
 
@@ -118,7 +119,6 @@ def _weights(layer: M2BertLayer) -> Weights | None:
         wo_bias=_bias(mlp.wo)[:, None],
         norm=norm.weight[:, None],
         norm_bias=norm.bias[:, None],
-        eps=norm.weight.new_full((1, 1), norm.eps),
         hooks=[hooks for part in parts for hooks in (part._forward_hooks, part._forward_pre_hooks)],
     )
 
@@ -290,8 +290,8 @@ class _Workspace:
         The means are products with a row of 1 / H: a sum over the first of two axes is slow otherwise.
         """
         s.sub_(self.average @ s)
-        variance = torch.addmm(weights.eps, self.average, torch.mul(s, s, out=squares))
-        s.mul_(variance.rsqrt_()).mul_(weights.norm)
+        variance = self.average @ torch.mul(s, s, out=squares)
+        s.mul_(variance.add_(weights.mlp.layernorm.eps).rsqrt_()).mul_(weights.norm)
         torch.add(s, weights.norm_bias, out=out)
 
 
