@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from .filters import ImplicitFilter
 from .long_convolution import fft_length
-from .mixer import MonarchMixer
+from .mixer import SHORT, MonarchMixer
 from .mlp import BlockDiagonalLinear, MonarchGLU
 
 if TYPE_CHECKING:
@@ -41,13 +41,16 @@ _SPLIT_TOKENS, _SPLITS = 160, 4
 
 
 class _ShortFilter(NamedTuple):
-    """The short filter with the bias of what it reads, all of shape (3, H, 1, 1); for x1, x2 and v or some of them."""
+    """The short filter on products without their bias, all of shape (3, H, 1, 1); for x1, x2 and v or some of them.
+
+    What that bias adds is the same everywhere but at the first two tokens, which have fewer before them.
+    """
 
     two_before: Tensor
     one_before: Tensor
     at: Tensor
-    read_bias: Tensor
     bias: Tensor
+    more_on_first: Tensor  # what the first two tokens get beside it, shape (3, H, 1, 2)
 
     def some(self, index: Any) -> _ShortFilter:
         """For some of the parts, or of the channels."""
@@ -55,7 +58,7 @@ class _ShortFilter(NamedTuple):
 
 
 class Weights(NamedTuple):
-    """What the equations read of a layer's weights, in the shapes in which they read it: views, not copies."""
+    """What the equations read of a layer's weights, in the shapes in which they read it: views, but for two biases."""
 
     mixer: MonarchMixer
     in_linear: Tensor  # (3, H, H): the rows that make x1, x2 and v
@@ -106,11 +109,10 @@ def _weights(layer: M2BertLayer) -> Weights | None:
     )
     if not as_written:
         return None
-    biases = _bias(mixer.in_linear), _bias(short)
     return Weights(
         mixer=mixer,
         in_linear=mixer.in_linear.weight.unflatten(0, (3, -1)),
-        short=_ShortFilter(*(tensor.reshape(3, -1, 1, 1) for tensor in (*short.weight.unbind(-1), *biases))),
+        short=_short_filter(short.weight.view(3, -1, 1, SHORT), _bias(mixer.in_linear), _bias(short)),
         out_linear=mixer.out_linear.weight,
         out_bias=_bias(mixer.out_linear)[:, None],
         mlp=mlp,
@@ -120,6 +122,19 @@ def _weights(layer: M2BertLayer) -> Weights | None:
         norm=norm.weight[:, None],
         norm_bias=norm.bias[:, None],
         hooks=[hooks for part in parts for hooks in (part._forward_hooks, part._forward_pre_hooks)],
+    )
+
+
+def _short_filter(taps: Tensor, read_bias: Tensor, bias: Tensor) -> _ShortFilter:
+    """From taps of shape (3, H, 1, 3) and, each of shape (3 H), the biases of the products and of the filter."""
+    two_before, one_before, at = taps.split(1, dim=-1)
+    of_two, of_one, of_at = (tap * read_bias.reshape(at.shape) for tap in (two_before, one_before, at))
+    return _ShortFilter(
+        two_before=two_before,
+        one_before=one_before,
+        at=at,
+        bias=bias.reshape(at.shape) + (of_two + of_one + of_at),
+        more_on_first=-torch.cat([of_two + of_one, of_two], dim=-1),
     )
 
 
@@ -177,15 +192,16 @@ class _Block:
     def __init__(self, channels: slice, x: Tensor, y: Tensor, p: Tensor, q: Tensor) -> None:
         self.channels, self.x, self.y = channels, x[channels], y[channels]
         self.p, self.one_before, self.two_before = p, p[..., :-1], p[..., :-2]
-        self.q, self.from_second, self.from_third = q, q[..., 1:], q[..., 2:]
+        self.q, self.from_second, self.from_third, self.on_first = q, q[..., 1:], q[..., 2:], q[..., :2]
 
     def filtered(self, short: _ShortFilter) -> tuple[Tensor, ...]:
         """x1, x2 and v, shape (channels, B, L), or those of them that there is memory for."""
         if len(self.x) != short.bias.shape[1]:
             short = short.some((slice(None), self.channels))
-        torch.mul(self.p.add_(short.read_bias), short.at, out=self.q).add_(short.bias)
+        torch.mul(self.p, short.at, out=self.q).add_(short.bias)
         self.from_second.addcmul_(self.one_before, short.one_before)
         self.from_third.addcmul_(self.two_before, short.two_before)
+        self.on_first.add_(short.more_on_first[..., : self.on_first.shape[-1]])
         return self.q.unbind(0)
 
 
@@ -259,7 +275,7 @@ class _Workspace:
         mixer, x1_and_v = weights.mixer, slice(None, None, 2)
         taps, taps2 = mixer.filter_fn.taps_on_first(self.length), mixer.filter_fn2.taps_on_first(self.length)
         short, at_first = weights.short.some(x1_and_v), weights.short.some((1, ..., 0))
-        x2 = (weights.in_linear[1] @ self.x[..., 0]).add_(at_first.read_bias).mul_(at_first.at).add_(at_first.bias)
+        x2 = (weights.in_linear[1] @ self.x[..., 0]).mul_(at_first.at).add_(at_first.bias).add_(at_first.more_on_first)
         y = torch.empty_like(x2)
         for block in self._blocks(x1_and_v):
             channels, start = block.channels, block.channels.start
