@@ -183,6 +183,28 @@ def _at_once(channels: int, values: int, least: int, per_channel: int) -> int:
     return max(c for c in range(1, channels + 1) if channels % c == 0 and c <= most)
 
 
+class _Product:
+    """A matrix of weights times x, shape (width, tokens), into given memory: views, as below.
+
+    With few columns, as products of fewer rows, each for a thread: that is faster.
+    """
+
+    def __init__(self, x: Tensor, out: Tensor) -> None:
+        (width, tokens), rows = x.shape, len(out)
+        self.x, self.out, self.shape = x, out, (_SPLITS, rows // _SPLITS, width)
+        self.split = tokens <= _SPLIT_TOKENS and rows % _SPLITS == 0
+        if self.split:
+            self.x, self.parts = x.expand(_SPLITS, -1, -1), out.view(_SPLITS, -1, tokens)
+
+    def of(self, weight: Tensor) -> Tensor:
+        """The product, shape (rows, tokens)."""
+        if self.split:
+            torch.bmm(weight.view(self.shape), self.x, out=self.parts)
+        else:
+            torch.mm(weight, self.x, out=self.out)
+        return self.out
+
+
 class _Block:
     """A block of channels on its way through the mixer: views, made once for all layers, of what is read and written.
 
@@ -193,6 +215,7 @@ class _Block:
         self.channels, self.x, self.y = channels, x[channels], y[channels]
         self.p, self.one_before, self.two_before = p, p[..., :-1], p[..., :-2]
         self.q, self.from_second, self.from_third, self.on_first = q, q[..., 1:], q[..., 2:], q[..., :2]
+        self.parts = q.unbind(0)
 
     def filtered(self, short: _ShortFilter) -> tuple[Tensor, ...]:
         """x1, x2 and v, shape (channels, B, L), or those of them that there is memory for."""
@@ -202,7 +225,7 @@ class _Block:
         self.from_second.addcmul_(self.one_before, short.one_before)
         self.from_third.addcmul_(self.two_before, short.two_before)
         self.on_first.add_(short.more_on_first[..., : self.on_first.shape[-1]])
-        return self.q.unbind(0)
+        return self.parts
 
 
 class _Chunk:
@@ -211,6 +234,7 @@ class _Chunk:
     def __init__(self, tokens: slice, x: Tensor, y: Tensor, memory: tuple[Tensor, Tensor, Tensor]) -> None:
         self.x, self.y = x[:, tokens], y[:, tokens]
         self.a, self.squares, self.h = (part[..., : self.x.shape[1]] for part in memory)
+        self.product = _Product(self.y, self.a)
         self.halves = self.h.flatten(0, 1).chunk(2)
         self.features = self.a.unflatten(0, (len(self.h), -1))
 
@@ -233,6 +257,7 @@ class _Workspace:
         chunk = min(_MLP_TOKENS, tokens)
         memory = x.new_empty(width, chunk), x.new_empty(width, chunk), x.new_empty(*layer.gate.shape[:2], chunk)
         self.flat = self.x.flatten(1)
+        self.product = _Product(self.flat, self.projected.flatten(0, 1))
         self.chunks = [
             _Chunk(slice(at, at + chunk), self.flat, self.y.flatten(1), memory) for at in range(0, tokens, chunk)
         ]
@@ -260,7 +285,7 @@ class _Workspace:
             if start % self.rows == 0:
                 # One product of more rows is faster than one for each part, and worth a copy of its weights.
                 packed = weights.in_linear[:, start : start + self.rows].reshape(-1, self.width)
-                _product(packed, self.flat, out=self.projected.flatten(0, 1))
+                self.product.of(packed)
             x1, x2, v = block.filtered(weights.short)
             torch.mul(x1, v, out=self.gated)
             self.residual.copy_(block.x)
@@ -282,7 +307,7 @@ class _Workspace:
             if start % self.rows == 0:
                 for part in (0, 2):
                     rows = weights.in_linear[part, start : start + self.rows]
-                    _product(rows, self.flat, out=self.projected[part])
+                    _Product(self.flat, self.projected[part]).of(rows)
             x1, v = block.filtered(short)
             gated = x1.mul_(v).mul_(taps[channels, None]).sum(-1)
             residual = torch.mul(block.x, taps2[channels, None], out=v).sum(-1)
@@ -293,7 +318,7 @@ class _Workspace:
     def _glu(self, weights: Weights) -> None:
         """The mixer's last product and the MLP, from y to x."""
         for chunk in self.chunks:
-            _product(weights.out_linear, chunk.y, out=chunk.a).add_(weights.out_bias)
+            chunk.product.of(weights.out_linear).add_(weights.out_bias)
             torch.bmm(weights.gate, chunk.features, out=chunk.h)
             m = _gated(*chunk.halves)
             chunk.a.add_(weights.wo_bias)
@@ -309,15 +334,6 @@ class _Workspace:
         variance = self.average @ torch.mul(s, s, out=squares)
         s.mul_(variance.add_(weights.mlp.layernorm.eps).rsqrt_()).mul_(weights.norm)
         torch.add(s, weights.norm_bias, out=out)
-
-
-def _product(weight: Tensor, x: Tensor, out: Tensor) -> Tensor:
-    """A product into given memory. With few columns, as products of fewer rows, each for a thread: that is faster."""
-    if x.shape[1] > _SPLIT_TOKENS or len(weight) % _SPLITS:
-        return torch.mm(weight, x, out=out)
-    rows, (width, tokens) = len(weight) // _SPLITS, x.shape
-    torch.bmm(weight.view(_SPLITS, rows, width), x.expand(_SPLITS, -1, -1), out=out.view(_SPLITS, rows, tokens))
-    return out
 
 
 def _gated(activated: Tensor, linear: Tensor) -> Tensor:
