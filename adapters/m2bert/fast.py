@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 _DOCUMENT_TOKENS = 4096
 # Channels that are projected at once: as many as make so many values of x1, x2 and v, but at least so many, as a
 # product with fewer rows is slow.
-_PROJECTED_VALUES, _PROJECTED_CHANNELS = 1 << 21, 128
+_PROJECTED_VALUES, _PROJECTED_CHANNELS = 1 << 23, 128
 # Of these, channels that go through one FFT call: as many as stay in the cache, but at least so many, as every call
 # first plans its transform.
 _SIGNAL_VALUES, _SIGNAL_CHANNELS = 1 << 19, 32
 # Tokens that go through the MLP at once.
-_MLP_TOKENS = 1024
+_MLP_TOKENS = 2048
 # A product with no more columns than so many is cut into so many products of fewer rows.
 _SPLIT_TOKENS, _SPLITS = 160, 4
 
