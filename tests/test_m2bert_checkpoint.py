@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from m2bert_golden import apart
+from m2bert_golden import ROUNDING, apart
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import AutoModel, AutoModelForMaskedLM
@@ -191,8 +191,10 @@ def test_a_converted_checkpoint_is_what_transformers_loads(
     auto = AutoModel if type(model) is M2BertModel else AutoModelForMaskedLM
     loaded, report = auto.from_pretrained(tmp_path / "clean", output_loading_info=True)
     assert not any(report.values())
+    for name, weight in model.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], weight), name
     with torch.inference_mode():
-        assert torch.equal(loaded.eval()(IDS)[0], model(IDS)[0])
+        assert apart(loaded.eval()(IDS)[0], model(IDS)[0]) < ROUNDING
     with pytest.raises(LocoError, match="already exists"):
         tool().convert(tmp_path / "tuned.pt", tmp_path / "clean", allow_pickle=False)
 
@@ -393,8 +395,8 @@ def test_sentence_transformers_pads_to_the_window_and_embeds_as_the_model_does(t
     with torch.inference_mode():
         expected = encoder.embed(tokens["input_ids"])
     built = SentenceTransformer(modules=modules(tmp_path), device="cpu")
-    assert apart(torch.from_numpy(built.encode(texts)), expected) < 1e-6
+    assert apart(torch.from_numpy(built.encode(texts)), expected) < ROUNDING
     assert built.get_embedding_dimension() == 16
     built.save(str(tmp_path / "saved"))
     again = SentenceTransformer(str(tmp_path / "saved"), device="cpu")
-    assert apart(torch.from_numpy(again.encode(texts[:1])), expected[:1]) < 1e-6
+    assert apart(torch.from_numpy(again.encode(texts[:1])), expected[:1]) < ROUNDING
