@@ -22,6 +22,8 @@ from loco_adapters.m2bert.kept import Keeping
 from loco_adapters.m2bert.long_convolution import convolve, fft_length, spectrum_of, taps_on_first, two_sided_kernel
 
 CHANNELS = 3
+ONEDNN = torch.backends.mkl.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+LIBRARIES = [False, pytest.param(True, marks=pytest.mark.skipif(not ONEDNN, reason="this torch has no oneDNN"))]
 Kernel = tuple[Tensor, Tensor, Tensor]
 
 
@@ -140,13 +142,15 @@ def test_an_ffts_length_leaves_room_for_both_kernels_and_is_five_smooth(length: 
     assert size == 1
 
 
+@pytest.mark.parametrize("by_onednn", LIBRARIES)
 @settings(max_examples=30)
 @given(window=st.integers(2, 40), length=st.integers(1, 40), batch=st.integers(1, 5), seed=seeds)
-def test_both_ways_through_the_layers_agree(window: int, length: int, batch: int, seed: int) -> None:
+def test_both_ways_through_the_layers_agree(by_onednn: bool, window: int, length: int, batch: int, seed: int) -> None:
     encoder = _model(window, seed)
     ids = _ids(batch, min(length, window), seed)
     plain, plain_embedding = encoder(ids, output_hidden_states=True), encoder.embed(ids)
-    with torch.no_grad():
+    with torch.no_grad(), pytest.MonkeyPatch.context() as patched:
+        patched.setattr(fast, "_by_onednn", lambda: by_onednn)
         quick, quick_embedding = encoder(ids, output_hidden_states=True), encoder.embed(ids)
     for ours, theirs in zip(quick.hidden_states, plain.hidden_states, strict=True):
         assert apart(ours, theirs) < 2e-4
@@ -154,9 +158,11 @@ def test_both_ways_through_the_layers_agree(window: int, length: int, batch: int
     assert apart(quick.pooler_output, quick_embedding) < 2e-4
 
 
+@pytest.mark.parametrize("by_onednn", LIBRARIES)
 def test_a_document_is_embedded_alike_alone_and_in_a_batch_in_groups_of_any_size(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, by_onednn: bool
 ) -> None:
+    monkeypatch.setattr(fast, "_by_onednn", lambda: by_onednn)
     encoder, ids = _model(), _ids(7, 24)
     with torch.inference_mode():
         alone = torch.cat([encoder.embed(row[None]) for row in ids])
@@ -168,6 +174,30 @@ def test_a_document_is_embedded_alike_alone_and_in_a_batch_in_groups_of_any_size
                 monkeypatch.setattr(fast, f"{name}_CHANNELS", channels)
             assert apart(encoder.embed(ids), alone) < 1e-4
             assert apart(encoder(ids).pooler_output, alone) < 1e-4
+
+
+@pytest.mark.skipif(not ONEDNN, reason="this torch multiplies by one library only")
+@pytest.mark.parametrize(
+    ("capabilities", "by_onednn"),
+    [({"cpu_name": "AMD EPYC"}, True), ({"cpu_name": "Intel(R) Xeon(R) Processor"}, False), ({}, False)],
+)
+def test_onednn_multiplies_on_amds_processors(
+    monkeypatch: pytest.MonkeyPatch, capabilities: dict[str, str], by_onednn: bool
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
+    assert fast._by_onednn.__wrapped__() == by_onednn
+
+
+def test_a_product_is_the_same_by_either_library_of_a_whole_and_of_parts_of_its_rows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    weight, x = torch.randn(8, 6), torch.randn(6, 20)
+    for by_onednn in (False, ONEDNN):
+        monkeypatch.setattr(fast, "_by_onednn", lambda by_onednn=by_onednn: by_onednn)
+        for columns in (slice(None), slice(0, 7), slice(7, 20)):
+            product = fast._Product(x[:, columns], torch.empty(8, 20)[:, columns])
+            assert product.fresh == (by_onednn and columns == slice(None))
+            assert apart(product.of(weight), weight @ x[:, columns]) < 1e-5
 
 
 @given(channels=st.integers(1, 200), values=st.integers(1, 5000), least=st.integers(1, 50), each=st.integers(1, 500))

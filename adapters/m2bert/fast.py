@@ -11,8 +11,8 @@ takes as long as some of the arithmetic.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
+import functools
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -38,6 +38,8 @@ _SIGNAL_VALUES, _SIGNAL_CHANNELS = 1 << 19, 32
 _MLP_TOKENS = 2048
 # A product with no more columns than so many is cut into so many products of fewer rows.
 _SPLIT_TOKENS, _SPLITS = 160, 4
+# Values of a product that may go into fresh memory.
+_FRESH_VALUES = 1 << 23
 
 
 class _ShortFilter(NamedTuple):
@@ -86,7 +88,7 @@ def prepared(layers: Sequence[M2BertLayer], x: Tensor) -> list[Weights] | None:
         return None
     every = []
     for layer in layers:
-        weights = layer.kept("weights", None, partial(_weights, layer))
+        weights = layer.kept("weights", None, functools.partial(_weights, layer))
         if weights is None or layer.training or any(weights.hooks):
             return None
         every.append(weights)
@@ -183,21 +185,38 @@ def _at_once(channels: int, values: int, least: int, per_channel: int) -> int:
     return max(c for c in range(1, channels + 1) if channels % c == 0 and c <= most)
 
 
-class _Product:
-    """A matrix of weights times x, shape (width, tokens), into given memory: views, as below.
+@functools.cache
+def _by_onednn() -> bool:
+    """Whether oneDNN multiplies faster than MKL, torch's choice, which has its best kernels for Intel's processors."""
+    if not torch.backends.mkl.is_available() or not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+        return False
+    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # older torches have none
+    return str(capabilities.get("cpu_name")).startswith("AMD")
 
-    With few columns, as products of fewer rows, each for a thread: that is faster.
+
+class _Product:
+    """A matrix of weights times x, shape (width, tokens): views, as below.
+
+    MKL's goes into given memory; with few columns as products of fewer rows, each for a thread: that is faster.
+    oneDNN's goes into fresh memory, if it is not more than the stock allocator keeps, and of an x in one piece: for a
+    part of each row it has no kernel but its slow reference.
     """
 
     def __init__(self, x: Tensor, out: Tensor) -> None:
         (width, tokens), rows = x.shape, len(out)
         self.x, self.out, self.shape = x, out, (_SPLITS, rows // _SPLITS, width)
-        self.split = tokens <= _SPLIT_TOKENS and rows % _SPLITS == 0
-        if self.split:
+        self.fresh = out.numel() <= _FRESH_VALUES and x.is_contiguous() and _by_onednn()
+        self.split = not self.fresh and tokens <= _SPLIT_TOKENS and rows % _SPLITS == 0
+        if self.fresh:
+            self.x = x.t()
+        elif self.split:
             self.x, self.parts = x.expand(_SPLITS, -1, -1), out.view(_SPLITS, -1, tokens)
 
     def of(self, weight: Tensor) -> Tensor:
-        """The product, shape (rows, tokens)."""
+        """The product, shape (rows, tokens); the next one may overwrite it."""
+        if self.fresh:
+            product: Tensor = torch.ops.mkldnn._linear_pointwise(weight, self.x, None, "none", [], None)
+            return product
         if self.split:
             torch.bmm(weight.view(self.shape), self.x, out=self.parts)
         else:
@@ -208,24 +227,51 @@ class _Product:
 class _Block:
     """A block of channels on its way through the mixer: views, made once for all layers, of what is read and written.
 
-    p, shape (3, channels, B, L) for x1, x2 and v, is what the product gives, and q what the short filter makes of it.
+    q, shape (3, channels, B, L), is what the short filter makes of x1, x2 and v, or of some of them.
     """
 
-    def __init__(self, channels: slice, x: Tensor, y: Tensor, p: Tensor, q: Tensor) -> None:
+    def __init__(self, channels: slice, x: Tensor, y: Tensor, q: Tensor) -> None:
         self.channels, self.x, self.y = channels, x[channels], y[channels]
-        self.p, self.one_before, self.two_before = p, p[..., :-1], p[..., :-2]
         self.q, self.from_second, self.from_third, self.on_first = q, q[..., 1:], q[..., 2:], q[..., :2]
         self.parts = q.unbind(0)
 
-    def filtered(self, short: _ShortFilter) -> tuple[Tensor, ...]:
-        """x1, x2 and v, shape (channels, B, L), or those of them that there is memory for."""
+    def filtered(self, p: Tensor, short: _ShortFilter) -> tuple[Tensor, ...]:
+        """x1, x2 and v, each of shape (channels, B, L), from what the product gives, of q's shape."""
         if len(self.x) != short.bias.shape[1]:
             short = short.some((slice(None), self.channels))
-        torch.mul(self.p, short.at, out=self.q).add_(short.bias)
-        self.from_second.addcmul_(self.one_before, short.one_before)
-        self.from_third.addcmul_(self.two_before, short.two_before)
+        torch.mul(p, short.at, out=self.q).add_(short.bias)
+        self.from_second.addcmul_(p[..., :-1], short.one_before)
+        self.from_third.addcmul_(p[..., :-2], short.two_before)
         self.on_first.add_(short.more_on_first[..., : self.on_first.shape[-1]])
         return self.parts
+
+
+class _Projection:
+    """x1, x2 and v or some of them, by blocks of channels: what the first product and the short filter make of x.
+
+    p, shape (3, rows, tokens), and q, (3, channels, B, L), are memory for the two: so many channels at a time.
+    """
+
+    def __init__(self, parts: slice, x: Tensor, y: Tensor, p: Tensor, q: Tensor) -> None:
+        self.parts, (self.width, *shape) = parts, x.shape
+        count = len(range(3)[parts])
+        p, q = p[:count], q[:count]
+        self.rows, self.channels, self.shape = p.shape[1], q.shape[1], (*p.shape[:2], *shape)
+        self.product = _Product(x.flatten(1), p.flatten(0, 1))
+        starts = range(0, self.width, self.channels)
+        self.blocks = [_Block(slice(at, at + self.channels), x, y, q) for at in starts]
+
+    def of(self, weights: Weights) -> Iterator[tuple[_Block, tuple[Tensor, ...]]]:
+        """A block after the other, each until the next one."""
+        short = weights.short.some(self.parts)
+        for block in self.blocks:
+            at = block.channels.start % self.rows
+            if at == 0:
+                # One product of more rows is faster than one for each part, and worth a copy of its weights.
+                rows = slice(block.channels.start, block.channels.start + self.rows)
+                packed = weights.in_linear[self.parts, rows].reshape(-1, self.width)
+                p = self.product.of(packed).view(self.shape)
+            yield block, block.filtered(p[:, at : at + self.channels], short)
 
 
 class _Chunk:
@@ -236,7 +282,6 @@ class _Chunk:
         self.a, self.squares, self.h = (part[..., : self.x.shape[1]] for part in memory)
         self.product = _Product(self.y, self.a)
         self.halves = self.h.flatten(0, 1).chunk(2)
-        self.features = self.a.unflatten(0, (len(self.h), -1))
 
 
 class _Workspace:
@@ -247,29 +292,17 @@ class _Workspace:
         tokens, size = batch * length, fft_length(length)
         self.x, self.width, self.length, self.size = x, width, length, size
         self.y = torch.empty_like(x) if y is None else y.view(x.shape)
-        self.rows = _at_once(width, _PROJECTED_VALUES, _PROJECTED_CHANNELS, 3 * tokens)
-        channels = _at_once(self.rows, _SIGNAL_VALUES, _SIGNAL_CHANNELS, 2 * batch * size)
-        self.projected = x.new_empty(3, self.rows, tokens)
-        self.filtered = x.new_empty(3, channels, batch, length)
-        self.blocks = self._blocks(slice(None))
+        rows = _at_once(width, _PROJECTED_VALUES, _PROJECTED_CHANNELS, 3 * tokens)
+        channels = _at_once(rows, _SIGNAL_VALUES, _SIGNAL_CHANNELS, 2 * batch * size)
+        self.memory = x.new_empty(3, rows, tokens), x.new_empty(3, channels, batch, length)
+        self.projection = _Projection(slice(None), self.x, self.y, *self.memory)
         self.signals = x.new_zeros(2, channels, batch, size)  # what stands behind the tokens stays zero
         self.gated, self.residual = self.signals[..., :length]
         chunk = min(_MLP_TOKENS, tokens)
         memory = x.new_empty(width, chunk), x.new_empty(width, chunk), x.new_empty(*layer.gate.shape[:2], chunk)
-        self.flat = self.x.flatten(1)
-        self.product = _Product(self.flat, self.projected.flatten(0, 1))
-        self.chunks = [
-            _Chunk(slice(at, at + chunk), self.flat, self.y.flatten(1), memory) for at in range(0, tokens, chunk)
-        ]
+        flat, flat_y = self.x.flatten(1), self.y.flatten(1)
+        self.chunks = [_Chunk(slice(at, at + chunk), flat, flat_y, memory) for at in range(0, tokens, chunk)]
         self.average = x.new_full((1, width), 1 / width)
-
-    def _blocks(self, parts: slice) -> list[_Block]:
-        """All channels, in blocks, with memory for some of x1, x2 and v."""
-        q = self.filtered[parts]
-        p = self.projected[parts].unflatten(-1, q.shape[2:])
-        starts = range(0, self.width, q.shape[1])
-        blocks = [(slice(at, at + q.shape[1]), at % self.rows) for at in starts]
-        return [_Block(channels, self.x, self.y, p[:, at : at + q.shape[1]], q) for channels, at in blocks]
 
     def layer(self, weights: Weights) -> None:
         """One layer, from hidden states to hidden states."""
@@ -280,13 +313,8 @@ class _Workspace:
         """The mixer before its last product, from x to y."""
         mixer = weights.mixer
         spectrum, spectrum2 = mixer.filter_fn.spectrum(self.length), mixer.filter_fn2.spectrum(self.length)
-        for block in self.blocks:
-            channels, start = block.channels, block.channels.start
-            if start % self.rows == 0:
-                # One product of more rows is faster than one for each part, and worth a copy of its weights.
-                packed = weights.in_linear[:, start : start + self.rows].reshape(-1, self.width)
-                self.product.of(packed)
-            x1, x2, v = block.filtered(weights.short)
+        for block, (x1, x2, v) in self.projection.of(weights):
+            channels = block.channels
             torch.mul(x1, v, out=self.gated)
             self.residual.copy_(block.x)
             spectra = torch.fft.rfft(self.signals)  # into given memory, an FFT costs a copy more
@@ -297,18 +325,13 @@ class _Workspace:
 
     def mixed_first(self, weights: Weights) -> Tensor:
         """The mixer's output at position 0, shape (B, H); see :meth:`MonarchMixer.first`."""
-        mixer, x1_and_v = weights.mixer, slice(None, None, 2)
+        mixer, at_first = weights.mixer, weights.short.some((1, ..., 0))
         taps, taps2 = mixer.filter_fn.taps_on_first(self.length), mixer.filter_fn2.taps_on_first(self.length)
-        short, at_first = weights.short.some(x1_and_v), weights.short.some((1, ..., 0))
         x2 = (weights.in_linear[1] @ self.x[..., 0]).mul_(at_first.at).add_(at_first.bias).add_(at_first.more_on_first)
         y = torch.empty_like(x2)
-        for block in self._blocks(x1_and_v):
-            channels, start = block.channels, block.channels.start
-            if start % self.rows == 0:
-                for part in (0, 2):
-                    rows = weights.in_linear[part, start : start + self.rows]
-                    _Product(self.flat, self.projected[part]).of(rows)
-            x1, v = block.filtered(short)
+        x1_and_v = _Projection(slice(None, None, 2), self.x, self.y, *self.memory)
+        for block, (x1, v) in x1_and_v.of(weights):
+            channels = block.channels
             gated = x1.mul_(v).mul_(taps[channels, None]).sum(-1)
             residual = torch.mul(block.x, taps2[channels, None], out=v).sum(-1)
             torch.addcmul(residual, gated, x2[channels], out=y[channels])
@@ -318,12 +341,13 @@ class _Workspace:
     def _glu(self, weights: Weights) -> None:
         """The mixer's last product and the MLP, from y to x."""
         for chunk in self.chunks:
-            chunk.product.of(weights.out_linear).add_(weights.out_bias)
-            torch.bmm(weights.gate, chunk.features, out=chunk.h)
+            a = chunk.product.of(weights.out_linear).add_(weights.out_bias)
+            features = a.unflatten(0, (len(weights.gate), -1))
+            torch.bmm(weights.gate, features, out=chunk.h)
             m = _gated(*chunk.halves)
-            chunk.a.add_(weights.wo_bias)
-            chunk.features.baddbmm_(weights.wo, m.unflatten(0, (len(weights.wo), -1)))
-            self._norm(weights, chunk.a, chunk.squares, chunk.x)
+            a.add_(weights.wo_bias)
+            features.baddbmm_(weights.wo, m.unflatten(0, (len(weights.wo), -1)))
+            self._norm(weights, a, chunk.squares, chunk.x)
 
     def _norm(self, weights: Weights, s: Tensor, squares: Tensor, out: Tensor) -> None:
         """LayerNorm over the channels, shape (H, tokens) to the same; s and squares are overwritten.
