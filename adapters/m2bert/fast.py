@@ -38,8 +38,6 @@ _SIGNAL_VALUES, _SIGNAL_CHANNELS = 1 << 19, 32
 _MLP_TOKENS = 2048
 # A product with no more columns than so many is cut into so many products of fewer rows.
 _SPLIT_TOKENS, _SPLITS = 160, 4
-# Values of a product that may go into fresh memory.
-_FRESH_VALUES = 1 << 23
 
 
 class _ShortFilter(NamedTuple):
@@ -198,14 +196,14 @@ class _Product:
     """A matrix of weights times x, shape (width, tokens): views, as below.
 
     MKL's goes into given memory; with few columns as products of fewer rows, each for a thread: that is faster.
-    oneDNN's goes into fresh memory, if it is not more than the stock allocator keeps, and of an x in one piece: for a
-    part of each row it has no kernel but its slow reference.
+    oneDNN's goes into fresh memory, and takes an x in one piece: for a part of each row it has no kernel but its slow
+    reference.
     """
 
     def __init__(self, x: Tensor, out: Tensor) -> None:
         (width, tokens), rows = x.shape, len(out)
         self.x, self.out, self.shape = x, out, (_SPLITS, rows // _SPLITS, width)
-        self.fresh = out.numel() <= _FRESH_VALUES and x.is_contiguous() and _by_onednn()
+        self.fresh = x.is_contiguous() and _by_onednn()
         self.split = not self.fresh and tokens <= _SPLIT_TOKENS and rows % _SPLITS == 0
         if self.fresh:
             self.x = x.t()
