@@ -143,7 +143,10 @@ def _figures(audit: Audit) -> Iterator[Finding]:
             f"{over or 'none over ' + str(min(found.tokens.over))}; "
             f"{found.letters_not_latin:.2%} of the letters are not Latin.",
         )
-    yield Finding("note", f"Tokens are {audit.reference_tokenizer}; most models' own tokenizers make more of a text.")
+    yield Finding(
+        "note",
+        f"Tokens are those of {audit.reference_tokenizer}; a model's own tokenizer may make more or fewer of a text.",
+    )
     yield Finding("note", f"Lexically solvable to nDCG@10 {audit.lexical.ndcg_at_10:.4f}, by {audit.lexical.model}.")
 
 

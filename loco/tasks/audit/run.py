@@ -28,8 +28,9 @@ from loco.tasks.audit.record import (
     write_audit,
 )
 from loco.tasks.audit.texts import TextScan
-from loco.tasks.audit.words import REFERENCE_TOKENIZER, normalised, segments, words_of
+from loco.tasks.audit.words import normalised, segments, words_of
 from loco.tasks.data import TaskData, Texts, Variant, read_task
+from loco.tokens import reference
 
 LEXICAL_MODEL = "bm25"
 
@@ -69,7 +70,7 @@ def audit(task: TaskData, train: TaskData | TrainOverlap | None = None, *, retri
         ),
         query_findings=_query_findings(task, queries, documents),
         dropped_when_built=dict(sorted(task.provenance.dropped.items())),
-        reference_tokenizer=REFERENCE_TOKENIZER,
+        reference_tokenizer=reference.NAME,
         query_texts=query_texts,
         document_texts=documents.texts,
         lexical=_lexical(task, retriever),
@@ -116,10 +117,11 @@ class _Documents:
 def _scan_queries(queries: Texts) -> tuple[dict[str, _Query], TextFindings]:
     scan = TextScan()
     found: dict[str, _Query] = {}
-    for identifier, text in queries:
-        tokens = segments(text)
-        scan.add(identifier, text, len(tokens))
-        found[identifier] = _Query(normalised(text), frozenset(words_of(tokens)[1:-1]))
+    rows = list(queries)
+    lengths = reference.count_tokens(text for _, text in rows)
+    for (identifier, text), tokens in zip(rows, lengths, strict=True):
+        scan.add(identifier, text, tokens)
+        found[identifier] = _Query(normalised(text), frozenset(words_of(segments(text))[1:-1]))
     return found, scan.findings()
 
 
@@ -129,10 +131,12 @@ def _scan_documents(task: TaskData, queries: Mapping[str, _Query], near: NearDup
     exact: dict[str, int] = {}
     in_relevant: set[str] = set()
     anywhere: set[str] = set()
-    for number, (identifier, text) in enumerate(tracked(list(task.documents), f"audit {task.card.name}")):
-        tokens = segments(text)
-        scan.add(identifier, text, len(tokens))
-        plain, words = normalised(text), words_of(tokens)
+    rows = list(task.documents)
+    lengths = reference.count_tokens(text for _, text in rows)
+    audited = zip(tracked(rows, f"audit {task.card.name}"), lengths, strict=True)
+    for number, ((identifier, text), tokens) in enumerate(audited):
+        scan.add(identifier, text, tokens)
+        plain, words = normalised(text), words_of(segments(text))
         exact[identifier] = by_text.setdefault(digest(text), number)
         if exact[identifier] == number:
             near.add(number, shingler.shingles(words))

@@ -1,4 +1,4 @@
-"""Texts to words: one fixed segmentation for lengths, shingles and the search for verbatim queries."""
+"""Texts to words: one fixed segmentation for shingles and the search for verbatim queries."""
 
 from __future__ import annotations
 
@@ -6,21 +6,19 @@ from collections.abc import Sequence
 
 import regex
 
-REFERENCE_TOKENIZER = "default word segments of Unicode UAX #29, white space left out"
-
 # Under the flag w, \b is the default word boundary of UAX #29 instead of a change between \w and \W.
 _SEGMENT = regex.compile(r"(?ws)\S.*?\b")
 
 
 def segments(text: str) -> list[str]:
-    """The reference tokens of a text: words, numbers, ideographs and signs, case folded."""
+    """The default word segments of Unicode UAX #29, case folded, without white space: words, ideographs, signs."""
     found: list[str] = _SEGMENT.findall(text.casefold())
     return found
 
 
-def words_of(tokens: Sequence[str]) -> list[str]:
-    """Those reference tokens that begin with a letter or a digit."""
-    return [token for token in tokens if token[0].isalnum()]
+def words_of(found: Sequence[str]) -> list[str]:
+    """Those segments that begin with a letter or a digit."""
+    return [segment for segment in found if segment[0].isalnum()]
 
 
 def normalised(text: str) -> str:
