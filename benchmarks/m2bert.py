@@ -204,6 +204,10 @@ def main() -> None:
     parser.add_argument("--calls", type=int, help="how many calls make a turn")
     parser.add_argument("--queries", type=int, metavar="N", help="time a batch of N short, padded texts instead")
     asked = parser.parse_args()
+    if any(
+        number < 1 for number in (*asked.lengths, asked.threads, asked.pairs or 1, asked.calls or 1, asked.queries or 1)
+    ):
+        parser.error("every number is 1 or more")
     for length in asked.lengths:
         pairs = asked.pairs or PAIRS.get(length, 3)
         if asked.queries:
