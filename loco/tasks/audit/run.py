@@ -117,10 +117,8 @@ class _Documents:
 def _scan_queries(queries: Texts) -> tuple[dict[str, _Query], TextFindings]:
     scan = TextScan()
     found: dict[str, _Query] = {}
-    rows = list(queries)
-    lengths = reference.count_tokens(text for _, text in rows)
-    for (identifier, text), tokens in zip(rows, lengths, strict=True):
-        scan.add(identifier, text, tokens)
+    for identifier, text in queries:
+        scan.add(identifier, text)
         found[identifier] = _Query(normalised(text), frozenset(words_of(segments(text))[1:-1]))
     return found, scan.findings()
 
@@ -131,11 +129,8 @@ def _scan_documents(task: TaskData, queries: Mapping[str, _Query], near: NearDup
     exact: dict[str, int] = {}
     in_relevant: set[str] = set()
     anywhere: set[str] = set()
-    rows = list(task.documents)
-    lengths = reference.count_tokens(text for _, text in rows)
-    audited = zip(tracked(rows, f"audit {task.card.name}"), lengths, strict=True)
-    for number, ((identifier, text), tokens) in enumerate(audited):
-        scan.add(identifier, text, tokens)
+    for number, (identifier, text) in enumerate(tracked(list(task.documents), f"audit {task.card.name}")):
+        scan.add(identifier, text)
         plain, words = normalised(text), words_of(segments(text))
         exact[identifier] = by_text.setdefault(digest(text), number)
         if exact[identifier] == number:

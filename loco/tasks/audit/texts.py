@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from loco.tasks.audit import encodings
 from loco.tasks.audit.record import Lengths, TextFindings
+from loco.tokens.reference import token_counter
 
 # The windows of common models: BERT's, then those of the long-context models LoCoV1 compares.
 TOKEN_LIMITS = (512, 2_048, 8_192, 32_768)
@@ -23,11 +24,12 @@ class TextScan:
 
     def __init__(self) -> None:
         self._ids: dict[str, list[str]] = {name: [] for name in (*_SIGNS, "mostly_not_latin")}
+        self._tokens = token_counter()
         self._lengths: list[int] = []
         self._letters = self._not_latin = 0
 
-    def add(self, identifier: str, text: str, tokens: int) -> None:
-        """Look at one text of so many reference tokens."""
+    def add(self, identifier: str, text: str) -> None:
+        """Look at one text."""
         for name, shows in _SIGNS.items():
             if shows(text):
                 self._ids[name].append(identifier)
@@ -36,7 +38,7 @@ class TextScan:
         self._not_latin += not_latin
         if 2 * not_latin > letters:
             self._ids["mostly_not_latin"].append(identifier)
-        self._lengths.append(tokens)
+        self._lengths.append(self._tokens(text))
 
     def findings(self) -> TextFindings:
         """What has been found so far, in at least one text."""
