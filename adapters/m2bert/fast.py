@@ -288,7 +288,7 @@ class _Workspace:
     def __init__(self, layer: Weights, x: Tensor, y: Tensor | None = None) -> None:
         width, batch, length = x.shape
         tokens, size = batch * length, fft_length(length)
-        self.x, self.width, self.length, self.size = x, width, length, size
+        self.x, self.length, self.size = x, length, size
         self.y = torch.empty_like(x) if y is None else y.view(x.shape)
         rows = _at_once(width, _PROJECTED_VALUES, _PROJECTED_CHANNELS, 3 * tokens)
         channels = _at_once(rows, _SIGNAL_VALUES, _SIGNAL_CHANNELS, 2 * batch * size)
