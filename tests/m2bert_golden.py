@@ -62,11 +62,6 @@ def recipe(shared: Path) -> ModuleType:
     return module
 
 
-# Between outputs of the same weights where transformers loaded one side: it leaves them where they lie in their file,
-# and on some CPUs the last bits of a product depend on where its factors start in memory.
-ROUNDING = 2e-4
-
-
 def apart(ours: Tensor, theirs: Tensor) -> float:
     """The largest absolute difference; that of different shapes is infinite."""
     if ours.shape != theirs.shape:

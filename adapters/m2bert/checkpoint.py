@@ -21,7 +21,7 @@ from loco.errors import LocoError
 
 from .configuration import M2BertConfig, options
 from .filters import initial_decays, initial_times
-from .modeling import FREQ, FREQ_ALIASES, M2BertForMaskedLM, M2BertModel
+from .modeling import FREQ, FREQ_ALIASES, M2BertForMaskedLM, M2BertModel, align
 
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 # DataParallel's and Composer's wrappers, one around the other.
@@ -32,7 +32,6 @@ _DECODER = "cls.predictions.decoder.weight"
 # Constants of the reference's CUDA extension, and a table of 0, 1, 2, ... that it stores.
 _CONSTANTS = re.compile(r"flashfft|(?:^|\.)position_ids$")
 _SHOWN = 3
-_ALIGNMENT = 64  # bytes: where torch lets a tensor start
 
 
 @dataclass(frozen=True)
@@ -134,11 +133,7 @@ def _masked_lm(weights: Weights) -> M2BertForMaskedLM:
 
 
 def fill(model: M2BertModel | M2BertForMaskedLM, tensors: dict[str, Tensor]) -> None:
-    """Put tensors into a model on "meta", a frequency under all its names; constants that were left out are made.
-
-    A tensor of a file starts anywhere in memory, and on some CPUs the last bits of a product depend on where: each is
-    moved to where a new one would start, so that no container gives other embeddings than the next.
-    """
+    """Put tensors into a model on "meta", a frequency under all its names; constants that were left out are made."""
     config = cast(M2BertConfig, model.config)
     for name in model.state_dict():
         if name in tensors:
@@ -150,9 +145,9 @@ def fill(model: M2BertModel | M2BertForMaskedLM, tensors: dict[str, Tensor]) -> 
         else:
             alias = next(alias for alias in FREQ_ALIASES if name.endswith(alias))
             tensors[name] = tensors[name.removesuffix(alias) + FREQ]
-    moved = {tensor: tensor.clone() if tensor.data_ptr() % _ALIGNMENT else tensor for tensor in tensors.values()}
-    model.load_state_dict({name: moved[tensor] for name, tensor in tensors.items()}, assign=True)
+    model.load_state_dict(tensors, assign=True)
     model.tie_weights()
+    align(model)
 
 
 def weight_file(path: Path) -> Path:

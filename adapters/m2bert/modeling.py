@@ -37,6 +37,18 @@ FREQ_ALIASES = tuple(
     for at in (1, 3, 5)
     if f"{network}.{at}.freq" != FREQ
 )
+_ALIGNMENT = 64  # bytes: where torch lets a tensor on a CPU start
+
+
+def align(model: nn.Module) -> None:
+    """Move weights to where new ones would start.
+
+    A tensor of a file starts anywhere in memory, and on some CPUs the last bits of a product depend on where: so no
+    container gives other embeddings than the next.
+    """
+    for tensor in (*model.parameters(), *model.buffers()):
+        if type(tensor) in (Tensor, nn.Parameter) and tensor.is_cpu and tensor.data_ptr() % _ALIGNMENT:
+            tensor.data = tensor.data.clone()
 
 
 def tied_frequencies(layers: int, prefix: str = "") -> dict[str, str]:
@@ -134,6 +146,13 @@ class M2BertPreTrainedModel(PreTrainedModel):
     _keep_in_fp32_modules_strict = ["filter_fn"]  # noqa: RUF012 - as ImplicitFilter does, where it is loaded
     # Constants of the reference's CUDA extension, and a table of 0, 1, 2, ... that it stores.
     _keys_to_ignore_on_load_unexpected = [r"flashfft", r"position_ids"]  # noqa: RUF012
+
+    @classmethod
+    def from_pretrained(cls, *args: Any, **options: Any) -> Any:
+        """As of every model of transformers, its weights aligned."""
+        loaded = super().from_pretrained(*args, **options)
+        align(loaded[0] if isinstance(loaded, tuple) else loaded)
+        return loaded
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
