@@ -4,14 +4,14 @@
     python benchmarks/m2bert.py 128 2048 8192 32768 --allocator tuned
     python benchmarks/m2bert.py 32768 --queries 4
 
-The transcription makes all filters anew at each call, takes FFTs of twice the length and carries every position
-through the last layer, as the released code does. Promised: at least 1.9 times as fast at 128 and 2,048 tokens, 2.5 at
-8,192 and 3 at 32,768, there with a peak below 6 GiB. Each side runs in a process of its own and the two take turns, so
-that a drifting machine slows both alike; peaks are those of the processes. A turn is as many calls as make some 2,048
-tokens: texts are embedded one after the other, and not with caches that the other side has just filled (``--calls 1``
-shows that). The first call of each side, which makes the spectra that ours keeps, is timed apart. Wall seconds are what
-is promised. The processor's seconds stand beside them: with ``--threads 1`` they are what can still be compared on a
-machine that others use too.
+The transcription makes all filters anew at each call, takes FFTs of twice the length and carries every position through
+the last layer, as the released code does. Promised: at least 1.9 times as fast at 128 and 2,048 tokens, 2.5 at 8,192
+and 3 at 32,768, there with a peak below 6 GiB; docs/reproduce.md says where that was reached. Each side runs in a
+process of its own and the two take turns, so that a drifting machine slows both alike; peaks are those of the
+processes. A turn is as many calls as make some 2,048 tokens: texts are embedded one after the other, and not with
+caches that the other side has just filled (``--calls 1`` shows that). The first call of each side, which makes the
+spectra that ours keeps, is timed apart. Wall seconds are what is promised. The processor's seconds stand beside them:
+with ``--threads 1`` they are what can still be compared on a machine that others use too.
 
 The stock allocator hands large memory back at once and gets it anew, page by page; ``--allocator tuned`` makes it keep
 it, on both sides, by three variables of the environment that glibc reads. ``--queries N`` times ours alone, on a batch
